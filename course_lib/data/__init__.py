@@ -1,0 +1,1 @@
+"""Every data set of the course: seeded, documented, offline by default."""

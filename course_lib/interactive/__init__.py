@@ -1,0 +1,1 @@
+"""Interactive figures: each with alt text and a static frame for pages without Python."""

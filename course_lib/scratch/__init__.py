@@ -1,0 +1,1 @@
+"""Everything that chapters build in NumPy alone. Imports numpy and nothing else."""
