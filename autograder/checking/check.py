@@ -1,0 +1,49 @@
+"""`check(...)`: what a student runs, and what stock nbgrader reads."""
+
+from typing import Any
+
+from autograder.checking import progress, render
+from autograder.checking.exercise import find
+from autograder.checking.results import ExerciseResult
+
+MIMETYPE = "application/vnd.large-models-check+json"
+
+
+class Score:
+    """A result as a notebook shows it: a table for people, and for stock nbgrader a bare number, which it takes as partial credit."""
+
+    def __init__(self, result: ExerciseResult, footer: str = ""):
+        self.result, self._footer = result, footer
+
+    def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any]:
+        return {
+            "text/plain": repr(self),
+            "text/html": render.as_html(self.result, self._footer),
+            MIMETYPE: self.result.as_dict(),
+        }
+
+    def __repr__(self) -> str:
+        return str(self.result.score)
+
+    def __str__(self) -> str:
+        return render.as_text(self.result)
+
+    def __float__(self) -> float:
+        return self.result.score
+
+
+def check(exercise_id: str, *objects: Any, **named: Any) -> Score:
+    """Run every case of an exercise against your objects, and show what is right and what is not.
+
+    exercise_id  "chapter.name", as in the cell that came with the chapter
+    objects      what the exercise asked for, in its order: functions, classes, arrays, numbers
+
+    `print(check(...))` gives the table as plain text. KeyError for an exercise that does not exist, TypeError for objects too many or too few.
+    """
+    item = find(exercise_id)
+    given = dict(zip(item.needs, objects, strict=False)) | named
+    if len(objects) > len(item.needs) or set(given) != set(item.needs):
+        raise TypeError(f"{exercise_id} checks {', '.join(item.needs)}; got {len(objects) + len(named)} objects")
+    result = item.run(given)
+    reason = progress.record(result)
+    return Score(result, reason)

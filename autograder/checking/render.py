@@ -1,0 +1,69 @@
+"""Results as the student sees them: a table in HTML, and the same in plain text."""
+
+from html import escape
+
+from autograder.checking.results import CaseResult, ExerciseResult
+
+MARKS = {"passed": "✓", "failed": "✗", "raised": "✗", "timeout": "✗", "missing": "○", "broken": "!"}
+WORDS = {"passed": "right", "failed": "wrong", "raised": "raised an error", "timeout": "too slow", "missing": "not written", "broken": "check failed"}
+# Blue and orange tell apart under every common colour blindness, and carry white text; the marks and words do without any colour.
+BLUE, ORANGE, GREY = "#0b6aa2", "#b34700", "#6b6b6b"
+COLOURS = {"passed": BLUE, "missing": GREY, "broken": GREY}
+
+
+def as_text(result: ExerciseResult) -> str:
+    """The whole table in plain text."""
+    lines = [f"{result.exercise}: {_points(result.score)} of {_points(result.points)} points. {headline(result)}"]
+    for case in result.cases:
+        lines.append(f"  {MARKS[case.outcome]} {case.name}")
+        lines.extend(f"      {line}" for line in _details(case))
+    return "\n".join(lines)
+
+
+def as_html(result: ExerciseResult, footer: str = "") -> str:
+    """The whole table in HTML, every word that came from the student escaped."""
+    colour = BLUE if result.solved else GREY if result.status == "not written" else ORANGE
+    rows = "".join(_row(case) for case in result.cases)
+    foot = f'<div style="opacity:.75;margin-top:4px">{escape(footer)}</div>' if footer else ""
+    label = f"{result.exercise}: {_points(result.score)} of {_points(result.points)} points"
+    return (
+        f'<div class="course-check" data-exercise="{escape(result.exercise)}" data-status="{result.status}" '
+        f'style="border-left:4px solid {colour};padding:6px 12px;margin:4px 0;max-width:60em">'
+        f'<div><strong>{escape(label)}</strong> <span style="color:{colour};font-weight:600">{escape(headline(result))}</span></div>'
+        f'<table aria-label="{escape(label)}" style="margin:6px 0 0 0;border-collapse:collapse;width:100%"><tbody>{rows}</tbody></table>{foot}</div>'
+    )
+
+
+def headline(result: ExerciseResult) -> str:
+    """The state of the exercise in a few words."""
+    if result.solved:
+        return "Solved."
+    if result.status == "not written":
+        return "Nothing here yet."
+    return f"{result.passed} of {len(result.cases)} cases are right."
+
+
+def _row(case: CaseResult) -> str:
+    colour = COLOURS.get(case.outcome, ORANGE)
+    cell = "text-align:left;vertical-align:top;padding:2px 8px;border:none;white-space:normal"
+    details = "".join(f'<div style="opacity:.85;white-space:pre-wrap">{escape(line)}</div>' for line in _details(case))
+    return (
+        f'<tr class="course-case" data-outcome="{case.outcome}" style="background:none">'
+        f'<td style="{cell};color:{colour};font-weight:700;width:1em" title="{WORDS[case.outcome]}">{MARKS[case.outcome]}</td>'
+        f'<td style="{cell}"><span>{escape(case.name)}</span>{details}</td></tr>'
+    )
+
+
+def _details(case: CaseResult) -> list[str]:
+    if case.outcome == "missing":
+        return [case.message]
+    lines = [case.message] if case.message else []
+    if case.hint:
+        lines.append(f"Hint: {case.hint}")
+    if case.outcome == "passed":
+        return [*lines, *(f"Note: {note}" for note in case.notes if "in place" in note or "warned" in note)]
+    return [*lines, *(f"Note: {note}" for note in case.notes)]
+
+
+def _points(value: float) -> str:
+    return f"{value:g}"

@@ -1,0 +1,297 @@
+"""The check's only way to student code.
+
+A check writes `student.softmax(x)` and gets plain data back: numbers, strings, lists, tuples, dicts, arrays and tensors, copied. Anything
+else (an object, a function, a class instance) stays with the student, and the check holds a `Handle` on it, which can be called, read
+(`handle.data`), and combined with `+ - * / **`. Arguments are copied too, so a function that writes into them cannot reach the check's own
+arrays; what it left in its copies is in `student.last_arguments`. A function given as an argument must be importable by name, and none of
+the grader's: it then exists on both sides.
+
+This narrow set of operations is what lets the same check run with the student's code in another process. Here both live in one: that is
+for the student's own notebook, where nobody is cheated but the student.
+"""
+
+import contextlib
+import importlib
+import io
+import linecache
+import operator
+import sys
+import traceback
+import types
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from autograder.checking.cases import CheckError, NotWritten, Run, StudentError
+from autograder.checking.limits import TimeUp, time_limit
+
+MAX_OUTPUT = 2_000  # characters of printed text that are kept
+PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+def is_tensor(value: Any) -> TypeGuard[Any]:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def kind_of(value: Any) -> str:
+    """What a value is, for a sentence."""
+    if value is None:
+        return "None (is a `return` missing?)"
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    if is_tensor(value):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, list | tuple | dict):
+        return f"a {type(value).__name__} of {len(value)}"
+    return f"an object of type {type(value._value if isinstance(value, Handle) else value).__name__}"
+
+
+class Handle:
+    """An object that stays with the student."""
+
+    def __init__(self, student: "LocalStudent", value: object, name: str):
+        self._student, self._value, self._name = student, value, name
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return self._student._call(self._value, self._name, arguments, named)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._student._run(lambda: getattr(self._value, name), f"{self._name}.{name}")
+
+    def __repr__(self) -> str:
+        return kind_of(self)
+
+    def __add__(self, other: Any) -> Any:
+        return self._combine(operator.add, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._combine(operator.add, other, reflected=True)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._combine(operator.sub, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._combine(operator.sub, other, reflected=True)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._combine(operator.mul, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._combine(operator.mul, other, reflected=True)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._combine(operator.truediv, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._combine(operator.truediv, other, reflected=True)
+
+    def __pow__(self, other: Any) -> Any:
+        return self._combine(operator.pow, other)
+
+    def __neg__(self) -> Any:
+        return self._student._run(lambda: -self._value, f"-{self._name}")  # type: ignore[operator]
+
+    def _combine(self, operation: Callable, other: Any, reflected: bool = False) -> Any:
+        first, second = (other, self) if reflected else (self, other)
+        return self._student._call(operation, operation.__name__, (first, second), {})
+
+
+class LocalStudent:
+    """Student code in this process: `student.NAME` is the object that the student handed in under that name."""
+
+    def __init__(self, objects: Mapping[str, object], run: Run):
+        self._objects, self._run_state = dict(objects), run
+        self.last_arguments: tuple = ()
+        self.last_changed: tuple[int, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name not in self._objects:
+            raise CheckError(f"the exercise never asked for {name!r}")
+        return self._receive(self._objects[name], name)
+
+    def _call(self, function: Any, name: str, arguments: tuple, named: dict) -> Any:
+        sent = tuple(self._send(argument) for argument in arguments)
+        sent_named = {key: self._send(value) for key, value in named.items()}
+        try:
+            return self._run(lambda: function(*sent, **sent_named), name)
+        finally:
+            self.last_arguments = tuple(self._receive(value, name) for value in sent)
+            self.last_changed = tuple(
+                position
+                for position, (before, after) in enumerate(zip(arguments, sent, strict=True))
+                if not isinstance(before, Handle) and not _identical(before, after)
+            )
+            for position in self.last_changed:
+                note = f"`{name}` changed its argument number {position + 1} in place."
+                if note not in self._run_state.notes:
+                    self._run_state.notes.append(note)
+
+    def _run(self, action: Callable[[], Any], name: str) -> Any:
+        limit = self._run_state.remaining()
+        if limit <= 0:
+            raise TimeUp
+        printed = _BoundedText()
+        try:
+            with _captured(printed, self._run_state.notes), time_limit(limit):
+                value = action()
+        except NotImplementedError as error:
+            raise NotWritten(_not_written(name, error)) from None
+        except TimeUp:
+            raise
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise StudentError(type(error).__name__, _clip(_text(error), 300), _where(error)) from None
+        finally:
+            text = printed.getvalue().strip()
+            if text:
+                self._run_state.notes.append(f"It printed: {_clip(text, MAX_OUTPUT)}")
+        self._run_state.last_return = f"`{name}` gave {kind_of(value)}."
+        return self._receive(value, name)
+
+    def _send(self, value: Any) -> Any:
+        """A copy for the student; a handle becomes the object it stands for."""
+        if isinstance(value, Handle):
+            return value._value
+        if isinstance(value, (*PLAIN, np.generic)):
+            return value
+        if isinstance(value, np.ndarray):
+            return value.copy(order="K")
+        if is_tensor(value):
+            return value.detach().clone().requires_grad_(value.requires_grad)
+        if isinstance(value, list | tuple):
+            return type(value)(self._send(item) for item in value)
+        if isinstance(value, dict):
+            return {self._send(key): self._send(item) for key, item in value.items()}
+        if callable(value) and _public(value):
+            return value
+        raise CheckError(f"a {type(value).__name__} cannot be given to student code")
+
+    def _receive(self, value: Any, name: str) -> Any:
+        """Plain data, copied; a handle for everything else. Exact types only: a subclass may lie about itself."""
+        kind = type(value)
+        if kind in PLAIN:
+            return value
+        if isinstance(value, np.generic) and kind.__module__ == "numpy":
+            return value
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            return np.array(value, copy=True, subok=False)
+        if is_tensor(value):
+            return value.detach().clone()
+        if kind in (list, tuple):
+            return kind(self._receive(item, name) for item in value)
+        if kind is dict:
+            return {self._receive(key, name): self._receive(item, name) for key, item in value.items()}
+        return Handle(self, value, name)
+
+
+class AbsentStudent:
+    """Stands in for a student who wrote nothing: running a check with it lists the check's cases."""
+
+    last_arguments: tuple = ()
+    last_changed: tuple[int, ...] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotWritten(f"`{name}` is not written yet.")
+
+
+class _BoundedText(io.TextIOBase):
+    """Takes any amount of text and keeps the beginning."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self._size < MAX_OUTPUT:
+            self._parts.append(text[: MAX_OUTPUT - self._size])
+        self._size += len(text)
+        return len(text)
+
+    def getvalue(self) -> str:
+        cut = f" … ({self._size:,} characters in all)" if self._size > MAX_OUTPUT else ""
+        return "".join(self._parts) + cut
+
+
+@contextlib.contextmanager
+def _captured(printed: _BoundedText, notes: list[str]) -> Iterator[None]:
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for message in dict.fromkeys(f"Python warned: {_clip(str(warning.message), 200)}" for warning in caught[:20]):
+        if message not in notes:
+            notes.append(message)
+
+
+def _public(function: Callable) -> bool:
+    """Can the function be imported by name on the other side, and is it none of the grader's?"""
+    module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "")
+    if not name or module.partition(".")[0] in ("autograder", "__main__", ""):
+        return False
+    try:
+        found: Any = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return False
+    return found is function
+
+
+def _identical(before: Any, after: Any) -> bool:
+    """Bit for bit the same plain data, NaN included."""
+    if isinstance(before, np.ndarray):
+        return isinstance(after, np.ndarray) and before.shape == after.shape and before.dtype == after.dtype and before.tobytes() == after.tobytes()
+    if is_tensor(before):
+        return before.shape == after.shape and before.dtype == after.dtype and bool(((before == after) | (before.isnan() & after.isnan())).all())
+    if isinstance(before, list | tuple):
+        return len(before) == len(after) and all(_identical(*pair) for pair in zip(before, after, strict=True))
+    if isinstance(before, dict):
+        return before.keys() == after.keys() and all(_identical(before[key], after[key]) for key in before)
+    if isinstance(before, float | np.floating) and before != before:
+        return after != after
+    return before is after or bool(before == after)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its message could not be read)"
+
+
+def _not_written(name: str, error: BaseException) -> str:
+    """Says which function is missing: the one that the check called, or one that it relies on."""
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    missing = frame.f_code.co_name
+    reason = "" if missing == name or name.endswith(f".{missing}") else f" `{name}` relies on it."
+    return f"`{missing}` is not written yet: replace its `raise NotImplementedError`.{reason}"
+
+
+def _where(error: BaseException) -> str:
+    """The last line of the student's own code that the error passed through."""
+    own = __name__.partition(".")[0]
+    frames = [frame for frame in traceback.walk_tb(error.__traceback__) if frame[0].f_globals.get("__name__", "").partition(".")[0] != own]
+    mine = [frame for frame in frames if _is_notebook_cell(frame[0].f_code)] or frames
+    if not mine:
+        return ""
+    frame, line = mine[-1]
+    source = linecache.getline(frame.f_code.co_filename, line).strip()
+    return f", in `{frame.f_code.co_name}`, line {line}" + (f": `{_clip(source, 120)}`" if source else "")
+
+
+def _is_notebook_cell(code: types.CodeType) -> bool:
+    return "ipykernel_" in code.co_filename or code.co_filename.startswith("<")
+
+
+def _clip(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,1 @@
+"""What each chapter's exercises demand: cases, known-wrong and also-right solutions. One file a chapter."""
