@@ -176,19 +176,18 @@ class LocalStudent:
 
     def _receive(self, value: Any, name: str) -> Any:
         """Plain data, copied; a handle for everything else. Exact types only: a subclass may lie about itself."""
-        kind = type(value)
-        if kind in PLAIN:
-            return value
-        if isinstance(value, np.generic) and kind.__module__ == "numpy":
-            return value
+        kind: Any = type(value)
+        plain: Any = value
+        if kind in PLAIN or (isinstance(value, np.generic) and kind.__module__ == "numpy"):
+            return plain
         if isinstance(value, np.ndarray) and value.dtype != object:
             return np.array(value, copy=True, subok=False)
         if is_tensor(value):
             return value.detach().clone()
         if kind in (list, tuple):
-            return kind(self._receive(item, name) for item in value)
+            return kind(self._receive(item, name) for item in plain)
         if kind is dict:
-            return {self._receive(key, name): self._receive(item, name) for key, item in value.items()}
+            return {self._receive(key, name): self._receive(item, name) for key, item in plain.items()}
         return Handle(self, value, name)
 
 
