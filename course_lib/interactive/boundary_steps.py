@@ -19,6 +19,7 @@ from course_lib.interactive.show import Choice, InteractiveFigure, Steps
 from course_lib.interactive.style import BLUE, FAINT, INK, ORANGE, PALE_BLUE, PALE_ORANGE, PAPER, VERMILION, new_figure
 
 GRID = 80  # points along each side of the background
+LOSS_TICKS = tuple(factor * 10.0**power for power in range(-5, 3) for factor in (1, 2, 5))
 MARGIN = 0.4  # of the background around the outermost points
 BACKGROUND = LinearSegmentedColormap.from_list("class 0 to class 1", [PALE_BLUE, PALE_ORANGE])
 MARKERS = ({"marker": "o", "facecolor": BLUE, "edgecolor": PAPER}, {"marker": "^", "facecolor": ORANGE, "edgecolor": INK})
@@ -71,9 +72,12 @@ def train_run(x: np.ndarray, labels: np.ndarray, hidden: int, lr: float, kept: S
 def draw_run(run: Run, x: np.ndarray, labels: np.ndarray, kept: Sequence[int], step: int) -> Figure:
     """Left the plane and its points, right the loss so far. `step` counts in `kept`."""
     figure = new_figure(9.4, 4.2)
-    plane, curve = figure.add_axes((0.055, 0.11, 0.47, 0.8)), figure.add_axes((0.63, 0.13, 0.355, 0.78))
+    plane, curve = figure.add_axes((0.075, 0.13, 0.465, 0.78)), figure.add_axes((0.63, 0.13, 0.355, 0.78))
     _draw_plane(plane, run.probabilities[step], x, labels)
     _draw_loss(curve, run.losses, kept[step])
+    for axes in (plane, curve):  # fixed places (titles have y=1.0): finding free ones would double the drawing time
+        axes.xaxis.set_label_coords(0.5, -0.09)
+        axes.yaxis.set_label_coords(-0.12, 0.5)
     return figure
 
 
@@ -138,10 +142,9 @@ def _draw_plane(axes: Axes, probability: np.ndarray, x: np.ndarray, labels: np.n
         axes.contour(horizontal, vertical, probability, levels=[0.5], colors=[INK], linewidths=2)
     for k, marker in enumerate(MARKERS):
         axes.scatter(*x[labels == k].T, s=34, linewidth=0.8, label=f"class {k}", **marker)
-    axes.set(xlabel="$x_1$", ylabel="$x_2$", xlim=extent[:2], ylim=extent[2:])
-    axes.xaxis.set_label_coords(0.5, -0.06)
+    axes.set(xlabel="x₁", ylabel="x₂", xlim=extent[:2], ylim=extent[2:])
     axes.legend(loc="lower left", framealpha=0.95, fontsize=9)
-    axes.set_title("background: probability of class 1; line: one half", fontsize=10, color=INK)
+    axes.set_title("background: probability of class 1; line: one half", fontsize=10, color=INK, y=1.0)
 
 
 def _draw_loss(axes: Axes, losses: np.ndarray, at: int) -> None:
@@ -151,7 +154,13 @@ def _draw_loss(axes: Axes, losses: np.ndarray, at: int) -> None:
     axes.plot([at], [losses[at]], marker="o", markersize=9, color=VERMILION, markeredgecolor=INK)
     axes.set_xscale("symlog", linthresh=1)
     axes.set_yscale("log")
-    axes.set(xlabel="step", ylabel="loss (nats)", xlim=(-0.1, len(losses) * 1.3))
+    powers = [10**i for i in range(len(str(len(losses))))]  # 1, 10, … up to the last step
+    low, high = min(0.01, losses.min()), max(2.0, losses.max())  # nearly always the same scale, so that settings compare
+    levels = [level for level in LOSS_TICKS if low <= level <= high]
+    axes.set_xticks([0, *powers], ["0", *map(str, powers)])
+    axes.set_yticks(levels, [f"{level:g}" for level in levels])
+    axes.minorticks_off()
+    axes.set(xlabel="step (logarithmic)", ylabel="loss in nats (logarithmic)", xlim=(-0.1, len(losses) * 1.3), ylim=(low, high))
     axes.grid(color=FAINT, alpha=0.3)
-    axes.set_title("training loss so far", fontsize=10, color=INK)
+    axes.set_title("training loss so far", fontsize=10, color=INK, y=1.0)
     axes.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ position of the neighbours). Gradients are computed here from the local derivati
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,11 +20,13 @@ from course_lib.interactive.style import BLUE, FAINT, INK, PALE_ORANGE, PAPER, V
 
 MOST_NODES = 30  # more cannot be read on a page
 
-# Inches. A gap between columns is as wide as "−0.123 × −0.456" in the label's font.
-BOX_WIDTH, BOX_HEIGHT = 0.95, 0.68
-COLUMN_GAP, ROW_GAP = 1.0, 0.34
-MARGIN, LEGEND_HEIGHT = 0.15, 0.3
+# Inches. A gap between columns holds "−0.1234 × −0.5678" and a bit of the arrow on both sides.
+BOX_WIDTH, BOX_HEIGHT = 1.05, 0.68
+COLUMN_GAP, ROW_GAP = 1.3, 0.34
+MARGIN, LEGEND_HEIGHT, SMALLEST_WIDTH = 0.15, 0.3, 5.0
 PORT_GAP = 0.34  # between edges at the same side of a box
+PRODUCT_WIDTH, PRODUCT_GAP = 1.1, 0.42  # width of the words on an edge; distance between the middles of two such
+LETTER = 0.58  # the mean width of a character, as a share of the font size
 
 Point = tuple[float, float]
 
@@ -82,7 +84,7 @@ class Frame:
     valued: int  # nodes 0, …, valued - 1 have their values
     gradients: dict[int, float]
     active: int | None
-    backward: bool  # the active node sends gradients to its parents
+    flow: Literal["none", "forward", "backward"]  # on the edges between the active node and its parents
     caption: str
 
 
@@ -133,21 +135,21 @@ def copy_graph(output: Node) -> Graph:
 def frames(graph: Graph) -> Iterator[Frame]:
     """Every step: the empty graph, each node forward, the output's own gradient, then each operation backward."""
     output = graph.size - 1
-    yield Frame(0, {}, None, False, f"Start: {graph.size} nodes and no values yet. Forward, every node waits for its parents.")
+    yield Frame(0, {}, None, "none", f"Start: {graph.size} nodes and no values yet. Forward, every node waits for its parents.")
     for node in range(graph.size):
-        yield Frame(node + 1, {}, node, False, _forward_caption(graph, node))
+        yield Frame(node + 1, {}, node, "forward", _forward_caption(graph, node))
 
     gradients = {output: 1.0}
     received = dict.fromkeys(range(graph.size), 0)
     name = graph.names[output]
-    yield Frame(graph.size, dict(gradients), output, False, f"Backward begins: the gradient of {name} with respect to itself is 1.")
+    yield Frame(graph.size, dict(gradients), output, "none", f"Backward begins: the gradient of {name} with respect to itself is 1.")
     for node in reversed(range(graph.size)):
         edges = graph.incoming(node)
         for edge in edges:
             gradients[edge.parent] = gradients.get(edge.parent, 0.0) + edge.local * gradients[node]
             received[edge.parent] += 1
         if edges:
-            yield Frame(graph.size, dict(gradients), node, True, _backward_caption(graph, node, gradients, received))
+            yield Frame(graph.size, dict(gradients), node, "backward", _backward_caption(graph, node, gradients, received))
 
 
 def layout(graph: Graph) -> Drawing:
@@ -181,17 +183,17 @@ def layout(graph: Graph) -> Drawing:
         return x, LEGEND_HEIGHT + (height - LEGEND_HEIGHT) / 2 - row[slot] * pitch
 
     centres = tuple(centre((node, column[node])) for node in range(graph.size))
-    leave, arrive = _ports(graph, centres)
+    crossings = [[centre((edge.parent, crossed)) for crossed in range(column[edge.parent] + 1, column[edge.child])] for edge in graph.edges]
+    leave, arrive = _ports(graph, centres, crossings)
     routes = []
     for i, edge in enumerate(graph.edges):
         x, y = centres[edge.parent]
         stops = [(x + BOX_WIDTH / 2, y + leave[i])]
-        for crossed in range(column[edge.parent] + 1, column[edge.child]):
-            x, y = centre((edge.parent, crossed))
+        for x, y in crossings[i]:
             stops += [(x - BOX_WIDTH / 2, y), (x + BOX_WIDTH / 2, y)]
         x, y = centres[edge.child]
         routes.append((*stops, (x - BOX_WIDTH / 2, y + arrive[i])))
-    return Drawing(centres, tuple(routes), max(width, 5.5), height)
+    return Drawing(centres, tuple(routes), max(width, SMALLEST_WIDTH), height)
 
 
 def draw_graph(graph: Graph, drawing: Drawing, frame: Frame) -> Figure:
@@ -200,16 +202,12 @@ def draw_graph(graph: Graph, drawing: Drawing, frame: Frame) -> Figure:
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, drawing.width), ylim=(0, drawing.height))
     axes.set_axis_off()
     for edge, route in zip(graph.edges, drawing.routes, strict=True):
-        _draw_edge(axes, route, active=edge.child == frame.active, backward=frame.backward)
+        _draw_edge(axes, route, frame.flow if edge.child == frame.active else "none")
     for node, centre in enumerate(drawing.centres):
         _draw_node(axes, graph, frame, node, centre)
-    if frame.backward and frame.active is not None:
-        upstream = frame.gradients[frame.active]
-        for edge, route in zip(graph.edges, drawing.routes, strict=True):
-            if edge.child == frame.active:
-                _draw_product(axes, edge.local, upstream, route)
-    axes.text(MARGIN, 0.1, "box: value, then gradient", fontsize=8.5, color=INK)
-    axes.text(drawing.width - MARGIN, 0.1, "on an edge, backward: local derivative × upstream = contribution", fontsize=8.5, color=INK, ha="right")
+    if frame.flow == "backward" and frame.active is not None:
+        _draw_products(axes, graph, drawing, frame.active, frame.gradients[frame.active])
+    axes.text(MARGIN, 0.1, "backward, on an edge: local derivative × upstream gradient = contribution", fontsize=9, color=INK)
     return figure
 
 
@@ -251,11 +249,22 @@ def example_graph() -> Node:
 
 
 def _forward_caption(graph: Graph, node: int) -> str:
+    parents = [edge.parent for edge in graph.incoming(node)]
     name, value = graph.names[node], number(graph.values[node])
-    parents = [f"{graph.names[edge.parent]} = {number(graph.values[edge.parent])}" for edge in graph.incoming(node)]
     if not parents:
         return f"Forward: {name} is given, {value}."
-    return f"Forward: {name} = {value}, computed by {graph.ops[node]} from {' and '.join(parents)}."
+    symbols = _formula(graph.ops[node], [graph.names[parent] for parent in parents])
+    numbers = _formula(graph.ops[node], [f"({number(v)})" if v < 0 else number(v) for v in (graph.values[parent] for parent in parents)])
+    return f"Forward: {name} = {symbols} = {numbers} = {value}."
+
+
+def _formula(op: str, operands: list[str]) -> str:
+    """a + b, a**2, tanh(a): two operands stand around a sign, one before a power, all others in brackets behind a name."""
+    if len(operands) == 2 and not op.isalpha():
+        return f"{operands[0]} {op} {operands[1]}"
+    if op.startswith("**"):
+        return operands[0] + op
+    return f"{op}({', '.join(operands)})".replace("((", "(").replace("))", ")")
 
 
 def _backward_caption(graph: Graph, node: int, gradients: dict[int, float], received: dict[int, int]) -> str:
@@ -297,20 +306,25 @@ def _rows(slots: list[list[tuple[int, int]]], links: list[tuple[tuple[int, int],
     return row
 
 
-def _ports(graph: Graph, centres: tuple[Point, ...]) -> tuple[list[float], list[float]]:
+def _ports(graph: Graph, centres: tuple[Point, ...], crossings: list[list[Point]]) -> tuple[list[float], list[float]]:
     """For each edge, how far above the middle of the box it leaves its parent and arrives at its child, so that edges do not run together."""
+    next_stop = [(*crossed, centres[edge.child])[0] for edge, crossed in zip(graph.edges, crossings, strict=True)]
+    last_stop = [(centres[edge.parent], *crossed)[-1] for edge, crossed in zip(graph.edges, crossings, strict=True)]
     leave, arrive = [0.0] * len(graph.edges), [0.0] * len(graph.edges)
     for node in range(graph.size):
-        for offsets, here, there in ((leave, "parent", "child"), (arrive, "child", "parent")):
-            mine = [i for i, edge in enumerate(graph.edges) if getattr(edge, here) == node]
-            mine.sort(key=lambda i, there=there: (-centres[getattr(graph.edges[i], there)][1], i))
-            gap = min(PORT_GAP, (BOX_HEIGHT - 0.2) / max(len(mine) - 1, 1))
-            for place, i in enumerate(mine):
-                offsets[i] = ((len(mine) - 1) / 2 - place) * gap
+        _spread(leave, [i for i, edge in enumerate(graph.edges) if edge.parent == node], next_stop)
+        _spread(arrive, [i for i, edge in enumerate(graph.edges) if edge.child == node], last_stop)
     return leave, arrive
 
 
-def _draw_edge(axes: Axes, route: tuple[Point, ...], *, active: bool, backward: bool) -> None:
+def _spread(offsets: list[float], edges: list[int], other_ends: list[Point]) -> None:
+    """Write evenly spaced offsets for the edges at one side of a box, the highest for the edge whose other end is highest."""
+    gap = min(PORT_GAP, (BOX_HEIGHT - 0.2) / max(len(edges) - 1, 1))
+    for place, i in enumerate(sorted(edges, key=lambda i: -other_ends[i][1])):
+        offsets[i] = ((len(edges) - 1) / 2 - place) * gap
+
+
+def _draw_edge(axes: Axes, route: tuple[Point, ...], flow: Literal["none", "forward", "backward"]) -> None:
     vertices, codes = [route[0]], [Path.MOVETO]
     for i, ((x0, y0), (x1, y1)) in enumerate(itertools.pairwise(route)):
         if i % 2:  # straight across a column
@@ -319,20 +333,19 @@ def _draw_edge(axes: Axes, route: tuple[Point, ...], *, active: bool, backward: 
         else:  # from one column to the next, level at both ends
             vertices += [((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1), (x1, y1)]
             codes += [Path.CURVE4] * 3
-    points_back = active and backward
-    if points_back:
+    if flow == "backward":
         vertices.reverse()  # the codes of a chain of cubics and lines read the same from the other end
         codes = [Path.MOVETO, *reversed(codes[1:])]
     axes.add_patch(
         FancyArrowPatch(
             path=Path(vertices, codes),
             arrowstyle="-|>",
-            mutation_scale=14 if active else 9,
-            color=FAINT if not active else VERMILION if backward else BLUE,
-            linewidth=2.4 if active else 1.2,
-            linestyle=(0, (4, 2)) if points_back else "solid",
+            mutation_scale=9 if flow == "none" else 14,
+            color={"none": FAINT, "forward": BLUE, "backward": VERMILION}[flow],
+            linewidth=1.2 if flow == "none" else 2.4,
+            linestyle=(0, (4, 2)) if flow == "backward" else "solid",
             fill=False,
-            zorder=2 if active else 1,
+            zorder=1 if flow == "none" else 2,
         )
     )
 
@@ -364,24 +377,35 @@ def _draw_node(axes: Axes, graph: Graph, frame: Frame, node: int, centre: Point)
         axes.text(x, y - 0.2, text, fontsize=_fitting(text, 9), color=VERMILION, ha="center", va="center", zorder=4)
 
 
-def _draw_product(axes: Axes, local: float, upstream: float, route: tuple[Point, ...]) -> None:
-    """The chain rule on an edge, in the gap right before the child."""
-    (x0, y0), (x1, y1) = route[-2:]
-    product = f"{number(local)} × {number(upstream)}"
-    axes.text(
-        (x0 + x1) / 2,
-        (y0 + y1) / 2,
-        f"{product}\n= {number(local * upstream)}",
-        fontsize=_fitting(product, 9),
-        color=INK,
-        ha="center",
-        va="center",
-        zorder=5,
-        bbox={"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": "none", "alpha": 0.9},
-    )
+def _draw_products(axes: Axes, graph: Graph, drawing: Drawing, node: int, upstream: float) -> None:
+    """The chain rule on each edge between the node and its parents, in the gap right before the node, from top to bottom."""
+    edges = [(edge, route) for edge, route in zip(graph.edges, drawing.routes, strict=True) if edge.child == node]
+    tags = sorted(((route[-2], route[-1], edge.local) for edge, route in edges), key=_height)
+    heights = [_height(tag) for tag in tags]
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + PRODUCT_GAP)
+    shift = sum(heights) / len(heights) - sum(map(_height, tags)) / len(tags)
+    for ((x0, _), (x1, _), local), height in zip(tags, heights, strict=True):
+        product = f"{number(local)} × {number(upstream)}"
+        axes.text(
+            (x0 + x1) / 2,
+            height - shift,
+            f"{product}\n= {number(local * upstream)}",
+            fontsize=_fitting(product, 9, PRODUCT_WIDTH),
+            color=INK,
+            ha="center",
+            va="center",
+            zorder=5,
+            bbox={"boxstyle": "round,pad=0.2", "facecolor": PAPER, "edgecolor": VERMILION, "linewidth": 0.8},
+        )
 
 
-def _fitting(text: str, size: float) -> float:
-    """A font size at which the text, at about 0.62 of the size a letter, fits a box or a gap; never below 6 points."""
-    points = 72 * (BOX_WIDTH - 0.06)
-    return max(6.0, min(size, points / (0.62 * len(text))))
+def _height(tag: tuple[Point, Point, float]) -> float:
+    """Half way between the two ends of an edge's last part."""
+    (_, y0), (_, y1), _ = tag
+    return (y0 + y1) / 2
+
+
+def _fitting(text: str, size: float, width: float = BOX_WIDTH - 0.08) -> float:
+    """The font size, reduced where the text would be wider than `width` inches."""
+    return min(size, 72 * width / (LETTER * len(text)))

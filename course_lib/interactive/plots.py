@@ -38,7 +38,7 @@ def digit_grid(images: np.ndarray, titles: Sequence[str] | None = None, columns:
         if titles is not None:
             axis.set_title(titles[i], fontsize=10, color=INK, pad=3)
     top = 0.99 if titles is None else 1 - 0.3 / figure.get_figheight()
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=top, wspace=0.1, hspace=0.4)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=top, wspace=0.1, hspace=0.1 if titles is None else 0.4)
     return figure
 
 

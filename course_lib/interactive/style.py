@@ -48,7 +48,7 @@ def new_figure(width: float, height: float) -> Figure:
 def png(figure: Figure, metadata: Mapping[str, str | None] | None = None) -> bytes:
     """The figure as the bytes of a PNG file, the same bytes for the same figure; metadata goes into the file's text chunks."""
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None, **(metadata or {})}, pil_kwargs={"compress_level": 3})
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None, **(metadata or {})}, pil_kwargs={"compress_level": 1})
     return buffer.getvalue()
 
 
