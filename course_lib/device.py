@@ -70,8 +70,7 @@ def seed_everything(seed: int) -> None:
         raise ValueError(f"seed must lie between 0 and 2**32 - 1, got {seed}")
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the global generator is what students and libraries call
-    torch.manual_seed(seed)  # the processor's, and every CUDA and MPS device's
-    torch.cuda.manual_seed_all(seed)
+    torch.manual_seed(seed)  # the processor's, and every CUDA and MPS device's with it
 
 
 def describe_device() -> str:
