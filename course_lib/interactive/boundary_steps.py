@@ -77,7 +77,7 @@ def draw_run(run: Run, x: np.ndarray, labels: np.ndarray, kept: Sequence[int], s
     _draw_loss(curve, run.losses, kept[step])
     for axes in (plane, curve):  # fixed places (titles have y=1.0): finding free ones would double the drawing time
         axes.xaxis.set_label_coords(0.5, -0.09)
-        axes.yaxis.set_label_coords(-0.12, 0.5)
+        axes.yaxis.set_label_coords(-0.12 if axes is plane else -0.15, 0.5)
     return figure
 
 

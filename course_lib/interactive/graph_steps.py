@@ -16,7 +16,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from matplotlib.path import Path
 
 from course_lib.interactive.show import InteractiveFigure, Steps
-from course_lib.interactive.style import BLUE, FAINT, INK, PALE_ORANGE, PAPER, VERMILION, new_figure, number
+from course_lib.interactive.style import DARK_BLUE, DARK_VERMILION, FAINT, INK, PALE_ORANGE, PAPER, new_figure, number
 
 MOST_NODES = 30  # more cannot be read on a page
 
@@ -341,7 +341,7 @@ def _draw_edge(axes: Axes, route: tuple[Point, ...], flow: Literal["none", "forw
             path=Path(vertices, codes),
             arrowstyle="-|>",
             mutation_scale=9 if flow == "none" else 14,
-            color={"none": FAINT, "forward": BLUE, "backward": VERMILION}[flow],
+            color={"none": FAINT, "forward": DARK_BLUE, "backward": DARK_VERMILION}[flow],
             linewidth=1.2 if flow == "none" else 2.4,
             linestyle=(0, (4, 2)) if flow == "backward" else "solid",
             fill=False,
@@ -353,7 +353,7 @@ def _draw_edge(axes: Axes, route: tuple[Point, ...], flow: Literal["none", "forw
 def _draw_node(axes: Axes, graph: Graph, frame: Frame, node: int, centre: Point) -> None:
     x, y = centre
     active, valued = node == frame.active, node < frame.valued
-    edge_colour = INK if not active else VERMILION if frame.gradients else BLUE
+    edge_colour = INK if not active else DARK_VERMILION if frame.gradients else DARK_BLUE
     axes.add_patch(
         FancyBboxPatch(
             (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2),
@@ -371,10 +371,10 @@ def _draw_node(axes: Axes, graph: Graph, frame: Frame, node: int, centre: Point)
     axes.text(x, y + 0.2, title, fontsize=_fitting(title, 10), fontweight="bold", color=INK, ha="center", va="center", zorder=4)
     if valued:
         text = f"value {number(graph.values[node])}"
-        axes.text(x, y, text, fontsize=_fitting(text, 9), color=BLUE, ha="center", va="center", zorder=4)
+        axes.text(x, y, text, fontsize=_fitting(text, 9), color=DARK_BLUE, ha="center", va="center", zorder=4)
     if node in frame.gradients:
         text = f"grad {number(frame.gradients[node])}"
-        axes.text(x, y - 0.2, text, fontsize=_fitting(text, 9), color=VERMILION, ha="center", va="center", zorder=4)
+        axes.text(x, y - 0.2, text, fontsize=_fitting(text, 9), color=DARK_VERMILION, ha="center", va="center", zorder=4)
 
 
 def _draw_products(axes: Axes, graph: Graph, drawing: Drawing, node: int, upstream: float) -> None:
@@ -396,7 +396,7 @@ def _draw_products(axes: Axes, graph: Graph, drawing: Drawing, node: int, upstre
             ha="center",
             va="center",
             zorder=5,
-            bbox={"boxstyle": "round,pad=0.2", "facecolor": PAPER, "edgecolor": VERMILION, "linewidth": 0.8},
+            bbox={"boxstyle": "round,pad=0.2", "facecolor": PAPER, "edgecolor": DARK_VERMILION, "linewidth": 0.8},
         )
 
 

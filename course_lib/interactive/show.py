@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from course_lib.interactive.style import PIXELS_PER_INCH, png
 
 SMALLEST_SCALE = 0.8  # a narrow page shrinks a picture to this and scrolls beyond, so that its text stays legible
+CAPTION_STYLE = "line-height:1.5;min-height:3em"  # room for two lines, so that the page does not jump between frames
 UNCLIPPED = {"description_width": "initial"}  # as wide as the label, where the default cuts it off
 
 
@@ -44,14 +45,8 @@ class Steps:
 
     def widget(self) -> tuple[widgets.Widget, widgets.Widget]:
         """The widget that holds the value, and the box that shows it (they are two when a play button stands beside a slider)."""
-        slider = widgets.IntSlider(
-            value=self.start,
-            min=0,
-            max=self.last,
-            description=self.label,
-            layout=widgets.Layout(width="26em"),
-            style={"description_width": "initial"},
-        )
+        layout = widgets.Layout(width="26em")
+        slider = widgets.IntSlider(self.start, min=0, max=self.last, description=self.label, layout=layout, style=UNCLIPPED)
         play = widgets.Play(value=self.start, min=0, max=self.last, interval=self.milliseconds)
         widgets.jslink((play, "value"), (slider, "value"))
         return slider, widgets.HBox([play, slider])
@@ -75,13 +70,8 @@ class Choice:
 
     def widget(self) -> tuple[widgets.Widget, widgets.Widget]:
         """The widget that holds the value, twice: it is also the one that shows it."""
-        dropdown = widgets.Dropdown(
-            value=self.start,
-            options=self.options,
-            description=self.label,
-            layout=widgets.Layout(width="auto"),
-            style={"description_width": "initial"},
-        )
+        layout = widgets.Layout(width="auto")
+        dropdown = widgets.Dropdown(value=self.start, options=self.options, description=self.label, layout=layout, style=UNCLIPPED)
         return dropdown, dropdown
 
 
@@ -134,27 +124,37 @@ class _Output:
         return self.data, self.metadata
 
 
-def _frame_html(figure: Figure, alt: str, caption: str, element_id: str = "") -> str:
-    """An HTML <figure> with the picture inside; assistive technology is told when a live caption changes."""
-    picture = base64.b64encode(png(figure)).decode("ascii")
-    width = round(figure.get_figwidth() * PIXELS_PER_INCH)
-    style = f"width:{width}px;max-width:100%;min-width:{round(SMALLEST_SCALE * width)}px;height:auto"
-    image = f'<img alt="{html.escape(alt)}" style="{style}" src="data:image/png;base64,{picture}">'
-    words = f'<figcaption aria-live="polite" style="line-height:1.5;min-height:3em">{html.escape(caption)}</figcaption>' if caption else ""
-    mark = f' id="{element_id}"' if element_id else ""
-    return f'<figure{mark} style="margin:0;overflow-x:auto">{image}{words}</figure>'
+@dataclass(frozen=True)
+class _Picture:
+    """A drawn frame: its PNG in base64, its width in CSS pixels, and the words that stand for it."""
+
+    png: str
+    width: int
+    alt: str
+    caption: str
+
+    def html(self, element_id: str = "") -> str:
+        """An HTML <figure>. Assistive technology is told when a live caption changes."""
+        style = f"width:{self.width}px;max-width:100%;min-width:{round(SMALLEST_SCALE * self.width)}px;height:auto"
+        image = f'<img alt="{html.escape(self.alt)}" style="{style}" src="data:image/png;base64,{self.png}">'
+        words = f'<figcaption aria-live="polite" style="{CAPTION_STYLE}">{html.escape(self.caption)}</figcaption>' if self.caption else ""
+        mark = f' id="{element_id}"' if element_id else ""
+        return f'<figure{mark} style="margin:0;overflow-x:auto">{image}{words}</figure>'
+
+    def output(self, element_id: str = "") -> _Output:
+        """Everything that a page without Python may show of it."""
+        forms = {"text/html": self.html(element_id), "image/png": self.png, "text/plain": self.alt}
+        return _Output(forms, {"image/png": {"width": self.width}})
 
 
-def _static_output(figure: Figure, alt: str, caption: str, element_id: str = "") -> _Output:
+def _picture(drawn: Figure, alt: str, caption: str = "") -> _Picture:
     words = f"{alt} {caption}".strip()
-    return _Output(
-        {
-            "text/html": _frame_html(figure, words, caption, element_id),
-            "image/png": base64.b64encode(png(figure, {"Description": words})).decode("ascii"),
-            "text/plain": words,
-        },
-        {"image/png": {"width": round(figure.get_figwidth() * PIXELS_PER_INCH)}},
-    )
+    encoded = base64.b64encode(png(drawn, {"Description": words})).decode("ascii")
+    return _Picture(encoded, round(drawn.get_figwidth() * PIXELS_PER_INCH), words, caption)
+
+
+def _frame(figure: InteractiveFigure, values: Mapping[str, Any]) -> _Picture:
+    return _picture(figure.draw(**values), figure.alt, figure.caption(**values))
 
 
 def live(figure: InteractiveFigure) -> tuple[widgets.VBox, dict[str, Any]]:
@@ -166,9 +166,7 @@ def live(figure: InteractiveFigure) -> tuple[widgets.VBox, dict[str, Any]]:
     picture = widgets.HTML()
 
     def redraw(_: Any = None) -> None:
-        values = {name: holder.value for name, holder in holders.items()}
-        caption = figure.caption(**values)
-        picture.value = _frame_html(figure.draw(**values), f"{figure.alt} {caption}", caption)
+        picture.value = _frame(figure, {name: holder.value for name, holder in holders.items()}).html()
 
     redraw()
     for holder in holders.values():
@@ -184,8 +182,7 @@ def show(figure: InteractiveFigure) -> None:
     hide_static = widgets.HTML(f"<style>#{static_id} {{ display: none }}</style>", layout=widgets.Layout(display="none"))
     widget.children = (*widget.children, hide_static)
 
-    values = figure.start() | dict(figure.static)
-    display(_static_output(figure.draw(**values), figure.alt, figure.caption(**values), static_id))
+    display(_frame(figure, figure.start() | dict(figure.static)).output(static_id))
     view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
     display(_Output({"application/vnd.jupyter.widget-view+json": view, "text/plain": ""}, {}))
 
@@ -194,4 +191,4 @@ def show_static(figure: Figure, alt: str) -> None:
     """Display a matplotlib figure that has no controls, with its text equivalent."""
     if not alt.strip():
         raise ValueError("alt is empty; say in words what the figure shows")
-    display(_static_output(figure, alt, ""))
+    display(_picture(figure, alt).output())

@@ -13,11 +13,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 INK = "#222222"
-FAINT = "#9A9A9A"
+FAINT = "#8C8C8C"
 PAPER = "#FFFFFF"
-BLUE = "#0072B2"  # class 0; values on their way forward
+BLUE = "#0072B2"  # class 0; bars
 ORANGE = "#E69F00"  # class 1
-VERMILION = "#D55E00"  # gradients on their way back; "you are here"
+VERMILION = "#D55E00"  # "you are here"
+DARK_BLUE = "#005A8E"  # values on their way forward; dark enough for small letters
+DARK_VERMILION = "#A84300"  # gradients on their way back, likewise
 PALE_BLUE = "#8FBBDB"  # background where class 0 is predicted
 PALE_ORANGE = "#FDEBC8"  # background where class 1 is predicted; a box that holds a value
 
@@ -27,11 +29,15 @@ PAIRS = (
     ("boundary: background", PALE_BLUE, PALE_ORANGE),
     ("boundary: class 0 point on its background", BLUE, PALE_BLUE),
     ("boundary: curve and dot", INK, VERMILION),
-    ("graph: waiting and active edges, forward", FAINT, BLUE),
-    ("graph: waiting and active edges, backward", FAINT, VERMILION),
-    ("graph: text on a box", INK, PALE_ORANGE),
-    ("graph: value on a box", BLUE, PALE_ORANGE),
-    ("graph: gradient on a box", VERMILION, PALE_ORANGE),
+    ("graph: waiting and active edges, forward", FAINT, DARK_BLUE),
+    ("graph: waiting and active edges, backward", FAINT, DARK_VERMILION),
+)
+# Letters and what they are written on: (figure, letters, ground).
+LETTERS = (
+    ("graph: name on a box", INK, PALE_ORANGE),
+    ("graph: value on a box", DARK_BLUE, PALE_ORANGE),
+    ("graph: gradient on a box", DARK_VERMILION, PALE_ORANGE),
+    ("all: titles", INK, PAPER),
 )
 
 DOTS_PER_INCH = 144  # of the PNG; a page shows 96 to the inch, so text stays sharp on dense screens
