@@ -81,9 +81,8 @@ def install(root: Path, reason: Stale) -> None:
         subprocess.run([getattr(sys, "_base_executable", sys.executable), "-m", "venv", str(venv)], check=True)
     # After a finished installation the build tool is in .venv already: a small change then needs no network, and few words.
     options = ["--quiet", "--no-build-isolation"] if finished_before else []
-    subprocess.run(
-        [str(venv / "bin" / "python"), "-m", "pip", "install", *options, "-c", "constraints.txt", "-e", ".[dev]"], cwd=str(root), check=True
-    )
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", *options]
+    subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[dev]"], cwd=str(root), check=True)
     stamp.write_text(wanted)
     print("setup: .venv is ready.", flush=True)
 

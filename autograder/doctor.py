@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -71,15 +72,18 @@ def healthy(findings: Iterable[Finding]) -> bool:
     return all(finding.ok is not False for finding in findings)
 
 
-def render(findings: Iterable[Finding]) -> Table:
-    """One row a finding: mark, name, what is there and, where something is to be done, what. The mark is a word too, for readers without colour."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+def render(findings: Iterable[Finding], width: int | None = None) -> str:
+    """One row a finding: mark, name, what is there and, where something is to be done, what. `width` in characters; default: the terminal's."""
+    table = Table(box=None, pad_edge=False, header_style="")
     for column in ("", "looked at", "found", "how to mend it"):
         table.add_column(column, overflow="fold")
-    marks = {True: "[green]fine[/]", None: "[yellow]note[/]", False: "[red]mend[/]"}
+    marks = {True: "fine", None: "note", False: "mend"}
     for finding in findings:
         table.add_row(marks[finding.ok], *map(escape, (finding.name, finding.found, finding.advice)))
-    return table
+    console = Console(width=width or shutil.get_terminal_size().columns, color_system=None)
+    with console.capture() as text:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in text.get().splitlines())
 
 
 # The interpreter and the packages
