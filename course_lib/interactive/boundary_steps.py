@@ -36,8 +36,8 @@ class Run:
 
 def kept_steps(last: int, count: int) -> tuple[int, ...]:
     """0, then at most `count` - 1 whole numbers up to `last`, evenly spaced on a logarithmic scale (small ones merge)."""
-    if last < 1 or count < 2:
-        raise ValueError(f"wanted a last step of at least 1 and a count of at least 2, was given {last} and {count}")
+    if last < 1 or count < 3:
+        raise ValueError(f"wanted a last step of at least 1 and a count of at least 3, was given {last} and {count}")
     return (0, *sorted({round(step) for step in np.geomspace(1, last, count - 1)}))
 
 
