@@ -7,12 +7,12 @@ N batch, D inputs, K classes.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from course_lib.scratch import functional, layers
 from course_lib.scratch.functional import Array
@@ -51,13 +51,13 @@ class MLP:
             layer = layers.Affine.create(inputs, outputs, rng, gain, config.dtype)
             self.params |= {f"{name}{depth}": param for name, param in layer.params.items()}
 
-    def with_params(self, params: dict[str, Array]) -> Self:
-        """The same network with other parameters, which are kept as they are, not copied."""
+    def with_params(self, params: Mapping[str, Array]) -> Self:
+        """The same network with other parameters, whose arrays are kept as they are, not copied."""
         shapes, wanted = ({name: param.shape for name, param in each.items()} for each in (params, self.params))
         if shapes != wanted:
             raise ValueError(f"wanted parameters of shapes {wanted}, was given {shapes}")
         other = copy.copy(self)
-        other.params = params
+        other.params = dict(params)
         return other
 
     def layers(self) -> list[layers.Layer]:
@@ -68,7 +68,7 @@ class MLP:
             chain += [ACTIVATIONS[self.config.activation](), layers.Affine(self.params[f"weight{number}"], self.params[f"bias{number}"])]
         return chain
 
-    def forward(self, x: Array) -> tuple[Array, list[Array]]:
+    def forward(self, x: ArrayLike) -> tuple[Array, list[Array]]:
         """x (N, D) → (logits (N, K), one cache a layer)."""
         out = np.asarray(x, dtype=self.config.dtype)
         caches = []
@@ -77,15 +77,15 @@ class MLP:
             caches.append(cache)
         return out, caches
 
-    def logits(self, x: Array) -> Array:
+    def logits(self, x: ArrayLike) -> Array:
         """x (N, D) → (N, K)."""
         return self.forward(x)[0]
 
-    def predict(self, x: Array) -> NDArray[np.integer]:
+    def predict(self, x: ArrayLike) -> NDArray[np.integer]:
         """x (N, D) → the most likely class of each row, (N,)."""
         return self.logits(x).argmax(axis=1)
 
-    def loss_and_gradients(self, x: Array, labels: NDArray[np.integer]) -> tuple[float, dict[str, Array]]:
+    def loss_and_gradients(self, x: ArrayLike, labels: ArrayLike) -> tuple[float, dict[str, Array]]:
         """x (N, D), labels (N,) → (mean cross-entropy in nats, its gradients keyed and shaped like `params`)."""
         logits, caches = self.forward(x)
         grad = functional.cross_entropy_backward(logits, labels)
@@ -101,8 +101,8 @@ class MLP:
 
 def train(
     model: MLP,
-    x: Array,
-    labels: NDArray[np.integer],
+    x: ArrayLike,
+    labels: ArrayLike,
     *,
     epochs: int,
     batch_size: int = 32,

@@ -12,7 +12,7 @@ from course_lib.scratch.functional import Array
 class Optimizer:
     """Changes parameters in place, one `step` a batch. A subclass says in `update` how one array moves."""
 
-    def __init__(self, params: dict[str, Array], lr: float):
+    def __init__(self, params: Mapping[str, Array], lr: float):
         """params are kept, not copied: whoever shares the arrays sees them move. lr is the learning rate, at least 0."""
         if not lr >= 0:
             raise ValueError(f"lr must be at least 0, was given {lr}")

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from course_lib.scratch.functional import cross_entropy
 from course_lib.scratch.gradcheck import check_gradients
 from course_lib.scratch.mlp import MLP, MLPConfig, train
 
-TORCH = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
+TORCH: dict[Literal["relu", "tanh", "sigmoid"], Callable] = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
 every_activation = pytest.mark.parametrize("activation", TORCH)
 
 
@@ -29,7 +32,7 @@ def torch_loss_and_gradients(model, x, labels):
             out = TORCH[model.config.activation](out)
     loss = torch.nn.functional.cross_entropy(out, torch.from_numpy(labels))
     loss.backward()
-    return out.detach().numpy(), loss.item(), {name: leaf.grad.numpy() for name, leaf in leaves.items()}
+    return out.detach().numpy(), loss.item(), {name: np.asarray(leaf.grad) for name, leaf in leaves.items()}
 
 
 @every_activation
@@ -109,6 +112,12 @@ def test_other_parameters_go_into_a_copy_or_into_params_and_the_model_uses_them(
     assert not np.allclose(model.logits(x), before)
 
 
+def test_weights_start_at_the_scale_that_suits_the_activation():
+    spread = {name: MLP(MLPConfig((400, 300, 10), activation=name)).params["weight1"].std() for name in TORCH}
+    assert spread["relu"] == pytest.approx((2 / 400) ** 0.5, rel=0.01)  # He
+    assert spread["tanh"] == spread["sigmoid"] == pytest.approx((2 / 700) ** 0.5, rel=0.01)  # Glorot
+
+
 @pytest.mark.parametrize("wrong", [{}, {"weight1": np.zeros((4, 3)), "bias1": np.zeros((1, 3))}, {"weight1": np.zeros((4, 3))}])
 def test_parameters_of_other_names_or_shapes_are_refused(wrong):
     with pytest.raises(ValueError, match="wanted parameters of shapes"):
@@ -132,8 +141,12 @@ def test_a_configuration_that_makes_no_network_is_refused(arguments, message):
 class Recorder(MLP):
     """An MLP that notes which rows each step saw."""
 
+    def __init__(self, config):
+        super().__init__(config)
+        self.seen = []
+
     def loss_and_gradients(self, x, labels):
-        self.__dict__.setdefault("seen", []).append(x[:, 0].astype(int).tolist())
+        self.seen.append(np.asarray(x, int)[:, 0].tolist())
         return super().loss_and_gradients(x, labels)
 
 

@@ -56,7 +56,7 @@ def test_a_negative_or_undefined_learning_rate_is_refused(lr):
 
 def test_integer_parameters_are_refused_because_a_step_would_be_rounded_away():
     with pytest.raises(ValueError, match=r"'weight' must hold floats.*int64"):
-        SGD({"weight": np.arange(3)}, 0.1)
+        SGD({"weight": np.arange(3)}, 0.1)  # pyright: ignore[reportArgumentType]
 
 
 def test_a_new_optimizer_needs_to_say_only_how_one_array_moves():
