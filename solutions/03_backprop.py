@@ -15,7 +15,8 @@
 # **About two hours**, in sittings as you like: your results are kept. **You need** Python, NumPy arrays (shapes, `@`, broadcasting) and the
 # derivative of a function of one variable. You do not need any knowledge of neural networks.
 #
-# Every exercise ends with a `check(...)` cell. It shows which cases are right and, where one is not, what is wrong. Run it as often as you like.
+# Every exercise ends with a `check(...)` cell. It shows which cases are right and, where one is not, what is wrong. Run it as often as you
+# like.
 
 # %%
 import math
@@ -59,9 +60,9 @@ show_static(
 # | $W_2, b_2$ | `weight2`, `bias2` | (32, 10), (10,) | the second layer's parameters |
 # | $s$ | `logits` | (N, 10) | the scores |
 #
-# An affine layer ($xW + b$) alone can only weigh and add. The ReLU in between is what lets two of them do more than one.
-# All four parameters start at random. (Why these random sizes? Each number of $z$ is a sum of 64 terms; the factor $\sqrt{2/64}$ keeps
-# it from being huge or tiny. Chapter 05 measures what happens without it.)
+# An affine layer ($xW + b$) alone can only weigh and add. The ReLU in between is what lets two of them do more than one. All four
+# parameters start at random. (Why these random sizes? Each number of $z$ is a sum of 64 terms; the factor $\sqrt{2/64}$ keeps it from being
+# huge or tiny. Chapter 05 measures what happens without it.)
 
 
 # %%
@@ -84,22 +85,28 @@ def forward(params, x):
     return z, hidden, logits
 
 
-params = initial_params(64, 32, 10, seed=0)
+params = initial_params(64, 32, 10, seed=1)
 print("adjustable numbers:", sum(value.size for value in params.values()))
 
-logits = forward(params, x_train)[2]
-answers = logits.argmax(axis=1)
-print(f"right before any training: {np.mean(answers == y_train):.1%}")
-row = int(np.argmax((y_train == 3) & (answers == 8)))  # the first 3 that it takes for an 8
-print(f"picture {row}: it is a {y_train[row]}, the network says {answers[row]}")
+answers = forward(params, x_test)[2].argmax(axis=1)
+print(f"right before any training: {np.mean(answers == y_test):.1%}")
+
+row = int(np.flatnonzero((y_test == 3) & (answers == 8))[0])  # the first 3 that it takes for an 8
+picture, label = x_test[row : row + 1], y_test[row : row + 1]  # (1, 64) and (1,): a batch of one
+show_static(
+    digit_grid(picture, titles=[f"a {label[0]}, read {answers[row]}"], columns=2), alt="A handwritten 3 that the untrained network reads as an 8."
+)
 
 # %% [markdown] lang="en"
-# Which way should each of the 2,410 numbers move, and how fast does the error fall if it does? That is a **gradient**: for a loss $L$ (one number
-# that says how wrong the network is) and a parameter $w$, the slope $\partial L / \partial w$. A slope of 3 says: raise $w$ by a tiny 0.001, and $L$
-# rises by about 0.003. So to lower $L$, move $w$ down.
+# This 3 is one of the held-out pictures: the network will never learn from it. We follow it through the chapter and ask again at the end.
 #
-# You could measure each slope: nudge one number, look at all pictures again, put it back. For 2,410 numbers that is thousands of passes over the data
-# for a single step. (We will do it once, in section 5, to check ourselves.) The chain rule gets them all from **one** pass forward and **one** back.
+# Which way should each of the 2,410 numbers move, and how fast does the error fall if it does? That is a **gradient**: for a loss $L$ (one
+# number that says how wrong the network is) and a parameter $w$, the slope $\partial L / \partial w$. A slope of 3 says: raise $w$ by a
+# tiny 0.001, and $L$ rises by about 0.003. So to lower $L$, move $w$ down.
+#
+# You could measure each slope: nudge one number, look at all pictures again, put it back. For 2,410 numbers that is thousands of passes
+# over the data for a single step. (We will do it once, in section 6, to check ourselves.) The chain rule gets them all from **one** pass
+# forward and **one** back.
 
 # %% [markdown] lang="en"
 # ## 2 · The chain rule, on five numbers
@@ -109,17 +116,17 @@ print(f"picture {row}: it is a {y_train[row]}, the network says {answers[row]}")
 #
 # $$ L = \bigl(\tanh(w x + b) - t\bigr)^2 . $$
 #
-# Break this into single operations and name every result: $p = wx$, $\;z = p + b$, $\;y = \tanh z$, $\;e = y - t$, $\;L = e^2$. Each operation knows just one
-# thing: how its own result changes with its own inputs, its **local slope**. For $e^2$ that is $2e$; for $\tanh z$ it is $1 - y^2$; for a sum it is 1;
-# for the product $wx$, the slope with respect to $w$ is $x$.
+# Break this into single operations and name every result: $p = wx$, $\;z = p + b$, $\;y = \tanh z$, $\;e = y - t$, $\;L = e^2$. Each
+# operation knows just one thing: how its own result changes with its own inputs, its **local slope**. For $e^2$ that is $2e$; for $\tanh z$
+# it is $1 - y^2$; for a sum it is 1; for the product $wx$, the slope with respect to $w$ is $x$.
 #
 # The **chain rule** says that slopes along a path multiply:
 #
 # $$ \frac{\partial L}{\partial w} = \underbrace{2e}_{L \leftarrow e} \cdot \underbrace{1}_{e \leftarrow y} \cdot \underbrace{(1-y^2)}_{y \leftarrow z} \cdot
 #    \underbrace{1}_{z \leftarrow p} \cdot \underbrace{x}_{p \leftarrow w} . $$
 #
-# Read it from the left and you walk **backward** through the computation, carrying one number: *how much $L$ changes when this result changes*.
-# Everything in this chapter is that sentence. Move the slider below: values flow to the right, then gradients flow to the left.
+# Read it from the left and you walk **backward** through the computation, carrying one number: *how much $L$ changes when this result
+# changes*. Everything in this chapter is that sentence. Move the slider below: values flow to the right, then gradients flow to the left.
 
 # %% figure="graph_steps" alt="The graph of L = (tanh(w x + b) - t) squared. A slider reveals its values from left to right and then its gradients from right to left."
 show(graph_steps(example_graph()))
@@ -127,17 +134,17 @@ show(graph_steps(example_graph()))
 # %% [markdown] lang="en"
 # Two things to see in the figure, because the code will rely on them:
 #
-# 1. **Backward needs the values of forward.** The slope of $\tanh$ is $1 - y^2$, and $y$ was computed on the way forward. That is why training needs
-#    more memory than answering: intermediate results are kept until the gradient comes by.
-# 2. **A step back is local.** A node receives "how $L$ changes with my result" (the *upstream* gradient, `grad_out` in code), multiplies by its local slope,
-#    and passes the product on. It knows nothing of the rest of the graph.
+# 1. **Backward needs the values of forward.** The slope of $\tanh$ is $1 - y^2$, and $y$ was computed on the way forward. That is why
+#    training needs more memory than answering: intermediate results are kept until the gradient comes by.
+# 2. **A step back is local.** A node receives "how $L$ changes with my result" (the *upstream* gradient, `grad_out` in code), multiplies by
+#    its local slope, and passes the product on. It knows nothing of the rest of the graph.
 #
 # So each piece of a network needs just two functions: `piece(input)`, and `piece_backward(grad_out, ...)`. Let us write the first one.
 #
 # ### ReLU
 #
-# $h = \max(z, 0)$, elementwise. Where $z$ is positive, $h = z$ and the slope is 1. Where $z$ is negative, $h$ stays 0 however $z$ moves: slope 0.
-# (Exactly at 0 there is no slope; libraries take 0. It will not matter to us.)
+# $h = \max(z, 0)$, elementwise. Where $z$ is positive, $h = z$ and the slope is 1. Where $z$ is negative, $h$ stays 0 however $z$ moves:
+# slope 0. (Exactly at 0 there is no slope; libraries take 0. It will not matter to us.)
 
 
 # %% exercise="relu_backward" minutes=4 level=1
@@ -161,15 +168,15 @@ check("backprop.relu_backward", relu_backward)
 # %% [markdown] lang="en"
 # <details><summary>My gradient has the wrong sign somewhere</summary>
 #
-# Whether the gradient passes is decided by the sign of <b>z</b>. The sign of <code>grad_out</code> has no say: a negative gradient through an open ReLU stays
-# negative, as the −6 in the example.
+# Whether the gradient passes is decided by the sign of <b>z</b>. The sign of <code>grad_out</code> has no say: a negative gradient through
+# an open ReLU stays negative, as the −6 in the example.
 # </details>
 #
 # ### Why not the sigmoid?
 #
-# The source articles write $a = \sigma(z)$ for the activation, and for decades that was the sigmoid, $\sigma(z) = 1/(1 + e^{-z})$, whose slope is
-# $\sigma(z)\,(1 - \sigma(z))$. On the way back through ten layers, ten such slopes are multiplied. **Predict** before you run: how large can that product be
-# at the very best, if every weight is 1 and every neuron sits where its slope is steepest?
+# The source articles write $a = \sigma(z)$ for the activation, and for decades that was the sigmoid, $\sigma(z) = 1/(1 + e^{-z})$, whose
+# slope is $\sigma(z)\,(1 - \sigma(z))$. On the way back through ten layers, ten such slopes are multiplied. **Predict** before you run: how
+# large can that product be at the very best, if every weight is 1 and every neuron sits where its slope is steepest?
 
 # %% predict="sigmoid_chain"
 # A number between 0 and 1. (Where is s·(1 - s) largest, for s between 0 and 1? Then ten of those in a row.)
@@ -187,8 +194,9 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
-# This is the **vanishing gradient**: the first layers of a deep sigmoid network hear almost nothing of the error. ReLU is not free of trouble (a unit that is
-# off for every picture learns nothing at all), but where it is on, it passes the gradient undiminished. We return to depth in chapter 05.
+# This is the **vanishing gradient**: the first layers of a deep sigmoid network hear almost nothing of the error. ReLU is not free of
+# trouble (a unit that is off for every picture learns nothing at all), but where it is on, it passes the gradient undiminished. We return
+# to depth in chapter 05.
 
 # %% [markdown] lang="en"
 # ## 3 · A whole layer at once
@@ -197,8 +205,8 @@ predict.reveal(
 #
 # $$ z_j = \sum_i x_i\, W_{ij} + b_j . $$
 #
-# We are given $g_j = \partial L / \partial z_j$, the upstream gradient, and want three gradients. Ask of each quantity: *which outputs does it reach,
-# and with what slope?*
+# We are given $g_j = \partial L / \partial z_j$, the upstream gradient, and want three gradients. Ask of each quantity: *which outputs does
+# it reach, and with what slope?*
 #
 # - $b_j$ reaches only $z_j$, with slope 1.
 # - $W_{ij}$ reaches only $z_j$, with slope $x_i$.
@@ -206,9 +214,10 @@ predict.reveal(
 #
 # That last rule is the other half of the chain rule, and the half that people forget.
 #
-# A word on the formula $\frac{\partial L}{\partial W} = \frac{\partial L}{\partial z}\frac{\partial z}{\partial W}$, as the source articles print it. It is true, but you cannot type it:
-# $\partial z/\partial W$ has one number for each output *and* each weight, $H \times D \times H$ in all, nearly all of them zero. Nobody ever builds it. Working out,
-# as above, what is left when the zeros are gone is the actual work of backpropagation, and it ends in a single product.
+# A word on the formula $\frac{\partial L}{\partial W} = \frac{\partial L}{\partial z}\frac{\partial z}{\partial W}$, as the source articles
+# print it. It is true, but you cannot type it: $\partial z/\partial W$ has one number for each output *and* each weight, $H \times D \times
+# H$ in all, nearly all of them zero. Nobody ever builds it. Working out, as above, what is left when the zeros are gone is the actual work
+# of backpropagation, and it ends in a single product.
 
 
 # %% exercise="affine_backward" minutes=7 level=1
@@ -237,18 +246,20 @@ check("backprop.affine_backward", affine_backward)
 # %% [markdown] lang="en"
 # <details><summary>How do I know whether to transpose?</summary>
 #
-# Let the shapes tell you: a gradient always has the shape of the thing it belongs to. <code>grad_weight</code> must be (D, H), and (D,) with (H,) makes (D, H) in just one
-# way without summing. When D equals H the shapes cannot help; then go back to the indices: entry [i, j] is x[i] times grad_out[j].
+# Let the shapes tell you: a gradient always has the shape of the thing it belongs to. <code>grad_weight</code> must be (D, H), and (D,)
+# with (H,) makes (D, H) in just one way without summing. When D equals H the shapes cannot help; then go back to the indices: entry [i, j]
+# is x[i] times grad_out[j].
 # </details>
 #
 # ### A batch, and a bug to find
 #
-# Training does not look at one picture at a time but at a **batch** of N, one in each row. The same weights and the same bias serve all rows, so each parameter
-# has N paths to the loss, and N contributions to its gradient.
+# Training does not look at one picture at a time but at a **batch** of N, one in each row. The same weights and the same bias serve all
+# rows, so each parameter has N paths to the loss, and N contributions to its gradient.
 #
-# The program below is in the form in which it is often handed in. It gets through a whole training run without a complaint, and the loss falls nicely.
-# **Before you mend it, predict** what it does to a simple task: fit a straight line $y = wx + b$ to 40 noisy points by least squares, with the bias gradient left as
-# the program has it, one number *for each row*. After 500 steps, will the training loss be higher than with the right gradient, about the same, or lower?
+# The program below is in the form in which it is often handed in. It gets through a whole training run without a complaint, and the loss
+# falls nicely. **Before you mend it, predict** what it does to a simple task: fit a straight line $y = wx + b$ to 40 noisy points by least
+# squares, with the bias gradient left as the program has it, one number *for each row*. After 500 steps, will the training loss be higher
+# than with the right gradient, about the same, or lower?
 
 # %% predict="bias_bug"
 # "higher", "same" or "lower". (What becomes of b when an array with one number for each of the 40 points is subtracted from it?)
@@ -283,11 +294,14 @@ axis.plot(points[order], fits["buggy"][1][order], "--", linewidth=1.5, color="#b
 axis.set(xlabel="x", ylabel="y")
 axis.legend(frameon=False)
 plt.close(figure)
-show_static(figure, alt="Forty noisy points. The summed gradient gives a straight line through them; the unsummed one gives a jagged line through every single point.")
+show_static(
+    figure,
+    alt="Forty noisy points. The summed gradient gives a straight line through them; the unsummed one gives a jagged line through every single point.",
+)
 
 # %% [markdown] lang="en"
-# A falling training loss is no proof of a right gradient. The bug shows only when the network must answer for a number of rows other than the one it was trained
-# with, or when somebody looks at the shape of `b`. NumPy's broadcasting hid it.
+# A falling training loss is no proof of a right gradient. The bug shows only when the network must answer for a number of rows other than
+# the one it was trained with, or when somebody looks at the shape of `b`. NumPy's broadcasting hid it.
 #
 # Now mend the program. For N rows, $z = xW + b$ with $x$ (N, D), and `grad_out` (N, H).
 
@@ -317,11 +331,12 @@ check("backprop.mend_affine_backward", mend_affine_backward)
 # %% [markdown] lang="en"
 # <details><summary>Sum or mean?</summary>
 #
-# The sum. If the loss is a mean over the batch, the factor 1/N is already inside <code>grad_out</code>; it comes in where the mean is taken (section 4), and nowhere else.
+# The sum. If the loss is a mean over the batch, the factor 1/N is already inside <code>grad_out</code>; it comes in where the mean is taken
+# (section 4), and nowhere else.
 # </details>
 #
-# Why is `x.T @ grad_out` already a sum over the batch? Entry [i, j] of the product is $\sum_n x_{ni}\, g_{nj}$: the matrix product sums over the rows by itself. The bias has no
-# product to do it, so you must.
+# Why is `x.T @ grad_out` already a sum over the batch? Entry [i, j] of the product is $\sum_n x_{ni}\, g_{nj}$: the matrix product sums
+# over the rows by itself. The bias has no product to do it, so you must.
 
 # %% [markdown] lang="en"
 # ## 4 · From scores to a loss
@@ -330,9 +345,9 @@ check("backprop.mend_affine_backward", mend_affine_backward)
 #
 # $$ p_k = \frac{e^{s_k}}{\sum_j e^{s_j}}, $$
 #
-# which makes them positive and lets them add up to 1, the largest score getting the largest share. In exact arithmetic that is all. In a computer $e^{1000}$ is `inf`,
-# and `inf / inf` is `nan`. The way out: adding the same constant to all scores of a row changes nothing (it cancels in the fraction), so subtract the largest score
-# of each row first. Then the largest exponent is 0, and nothing can overflow.
+# which makes them positive and lets them add up to 1, the largest score getting the largest share. In exact arithmetic that is all. In a
+# computer $e^{1000}$ is `inf`, and `inf / inf` is `nan`. The way out: adding the same constant to all scores of a row changes nothing (it
+# cancels in the fraction), so subtract the largest score of each row first. Then the largest exponent is 0, and nothing can overflow.
 
 
 # %% exercise="softmax" minutes=6 level=1
@@ -357,18 +372,21 @@ check("backprop.softmax", softmax)
 # %% [markdown] lang="en"
 # <details><summary>"operands could not be broadcast together"</summary>
 #
-# A sum over the last axis drops that axis: (5, 7) becomes (5,), which does not line up with (5, 7). <code>keepdims=True</code> leaves it in place as (5, 1).
+# A sum over the last axis drops that axis: (5, 7) becomes (5,), which does not line up with (5, 7). <code>keepdims=True</code> leaves it in
+# place as (5, 1).
 # </details>
 #
-# The loss is the **surprise** at the right answer: if the network gave it probability $p$, the surprise is $-\log p$. Certain and right costs 0; probability ½ costs
-# $\log 2 \approx 0.69$; near 0 costs a lot. The loss of a batch is the mean over its rows, and it is called **cross-entropy**:
+# The loss is the **surprise** at the right answer: if the network gave it probability $p$, the surprise is $-\log p$. Certain and right
+# costs 0; probability ½ costs $\log 2 \approx 0.69$; near 0 costs a lot. The loss of a batch is the mean over its rows, and it is called
+# **cross-entropy**:
 #
 # $$ L = -\frac1N \sum_{n} \log p_{n,\,y_n}, \qquad \log p_k = s_k - \log \sum_j e^{s_j} . $$
 #
-# The right-hand form matters. If you compute $p$ first and take its logarithm afterwards, a score far below the largest gives $p = 0$ exactly, and $\log 0 = -\infty$. Work
-# with the scores instead, and subtract the maximum of each row from them first, as before.
+# The right-hand form matters. If you compute $p$ first and take its logarithm afterwards, a score far below the largest gives $p = 0$
+# exactly, and $\log 0 = -\infty$. Work with the scores instead, and subtract the maximum of each row from them first, as before.
 #
-# **Predict:** what is the mean cross-entropy of a network that has learnt nothing, and gives each of the ten digits about the same probability?
+# **Predict:** what is the mean cross-entropy of a network that has learnt nothing, and gives each of the ten digits about the same
+# probability?
 
 # %% predict="untrained_loss"
 # A number. (The surprise at something that had probability 1/10.)
@@ -376,9 +394,11 @@ loss_guess = ...
 
 # %%
 evenly = math.log(10)
-confident = forward(initial_params(64, 32, 10, seed=0), x_train)[2]
-print(f"the scores of our untrained network lie between {confident.min():.1f} and {confident.max():.1f}: not all alike, so it will do a little worse")
-predict.reveal("backprop.untrained_loss", guess=loss_guess, truth=evenly, because="-log(1/10) = log 10. A first loss far above this means a bug or a bad start.")
+scores = forward(params, x_train)[2]
+print(f"the scores of our untrained network lie between {scores.min():.1f} and {scores.max():.1f}: not all alike, so it will do a little worse")
+predict.reveal(
+    "backprop.untrained_loss", guess=loss_guess, truth=evenly, because="-log(1/10) = log 10. A first loss far above this means a bug or a bad start."
+)
 
 
 # %% exercise="cross_entropy" minutes=7 level=2
@@ -408,13 +428,22 @@ check("backprop.cross_entropy", cross_entropy)
 # With two lists of indices of the same length: <code>table[[0, 1, 2], [4, 0, 2]]</code> gives the three entries (0, 4), (1, 0) and (2, 2).
 # </details>
 #
-# Now back through both at once. Take one row with right answer $y$: $L = \log\sum_j e^{s_j} - s_y$. The slope of the first term with respect to $s_k$ is
-# $e^{s_k} / \sum_j e^{s_j} = p_k$. The slope of the second is $-1$ for $k = y$ and 0 otherwise. So
+# What does our 3 cost?
+
+# %%
+our_logits = forward(params, picture)[2]
+for digit in (3, 8):
+    print(f"probability that it is a {digit}: {softmax(our_logits)[0, digit]:.3f}")
+print(f"loss for this picture: {cross_entropy(our_logits, label):.3f}")
+
+# %% [markdown] lang="en"
+# Now back through both at once. Take one row with right answer $y$: $L = \log\sum_j e^{s_j} - s_y$. The slope of the first term with
+# respect to $s_k$ is $e^{s_k} / \sum_j e^{s_j} = p_k$. The slope of the second is $-1$ for $k = y$ and 0 otherwise. So
 #
 # $$ \frac{\partial L}{\partial s_k} = p_k - [k = y] . $$
 #
-# Probability given, minus probability deserved. Softmax and logarithm, awkward one by one, cancel to the simplest gradient of the chapter. It also says
-# how learning ends: where the network is right and sure, $p$ equals what was deserved, the gradient is 0, and nothing moves.
+# Probability given, minus probability deserved. Softmax and logarithm, awkward one by one, cancel to the simplest gradient of the chapter.
+# It also says how learning ends: where the network is right and sure, $p$ equals what was deserved, the gradient is 0, and nothing moves.
 #
 # For a batch the loss is a *mean*, and this is the place where the $1/N$ comes in.
 
@@ -439,17 +468,26 @@ def cross_entropy_backward(logits, labels):
 check("backprop.cross_entropy_backward", cross_entropy_backward)
 
 # %% [markdown] lang="en"
+# The first thing that our 3 sends back, one number for each score. A negative slope says "raise this score", a positive one "lower it":
+
+# %%
+for digit, slope in enumerate(cross_entropy_backward(our_logits, label)[0]):
+    print(f"score of {digit}: slope {slope:+.3f}  {'raise' if slope < 0 else 'lower'}")
+
+# %% [markdown] lang="en"
 # ## 5 · Trust nothing: measure a slope
 #
-# Everything so far was derived with a pencil, and pencils slip. A slope can also be **measured**: move $x$ a little to both sides and see how much $f$ moves,
+# Everything so far was derived with a pencil, and pencils slip. A slope can also be **measured**: move $x$ a little to both sides and see
+# how much $f$ moves,
 #
 # $$ \frac{\partial f}{\partial x} \approx \frac{f(x + h) - f(x - h)}{2h} . $$
 #
-# It is slow (two evaluations for every single number) and never exact, but it knows nothing of your derivation, which makes it the best witness there is.
+# It is slow (two evaluations for every single number) and never exact, but it knows nothing of your derivation, which makes it the best
+# witness there is.
 #
-# How small should $h$ be? By Taylor's formula the error of this **central difference** shrinks like $h^2$; that of the one-sided $(f(x+h) - f(x))/h$ only like $h$.
-# Smaller seems better. But a computer keeps about 16 digits, and $f(x+h)$ and $f(x-h)$ agree in nearly all of them when $h$ is tiny. **Predict:** in float64, for
-# a well-behaved function, which $h$ makes the central difference most accurate?
+# How small should $h$ be? By Taylor's formula the error of this **central difference** shrinks like $h^2$; that of the one-sided $(f(x+h) -
+# f(x))/h$ only like $h$. Smaller seems better. But a computer keeps about 16 digits, and $f(x+h)$ and $f(x-h)$ agree in nearly all of them
+# when $h$ is tiny. **Predict:** in float64, for a well-behaved function, which $h$ makes the central difference most accurate?
 
 # %% predict="best_step"
 # One of 1e-1, 1e-3, 1e-5, 1e-8, 1e-12 — or any number you can give a reason for.
@@ -474,7 +512,10 @@ axis.loglog(steps, central, "-", color="#0b6aa2", linewidth=2.5, label="central"
 axis.set(xlabel="step h", ylabel="mean error of the slope of sin")
 axis.legend(frameon=False)
 plt.close(figure)
-show_static(figure, alt="Error of a measured slope against the step, both on logarithmic axes: two V-shaped curves. The central one is lower and has its lowest point near 1e-5.")
+show_static(
+    figure,
+    alt="Error of a measured slope against the step, both on logarithmic axes: two V-shaped curves. The central one is lower and has its lowest point near 1e-5.",
+)
 
 
 # %% exercise="numerical_gradient" minutes=8 level=2
@@ -520,13 +561,15 @@ print("largest difference:", np.abs(derived - measured).max())
 #
 # All pieces are there. Forward, keep what backward will need; then walk the same chain in reverse:
 #
-# ```
-# x ──affine(weight1, bias1)──▶ z ──ReLU──▶ hidden ──affine(weight2, bias2)──▶ logits ──cross-entropy──▶ loss
-#    ◀── mend_affine_backward ──  ◀─ relu_backward ─  ◀──── mend_affine_backward ────  ◀─ cross_entropy_backward ─
-# ```
+# | read down: forward | read up: backward |
+# | --- | --- |
+# | `z` from `x`, `weight1`, `bias1` | `mend_affine_backward` gives the gradients of `weight1` and `bias1` |
+# | `hidden` from `z` | `relu_backward` turns the gradient of `hidden` into that of `z` |
+# | `logits` from `hidden`, `weight2`, `bias2` | `mend_affine_backward` gives the gradients of `hidden`, `weight2` and `bias2` |
+# | `loss` from `logits` and `labels` | `cross_entropy_backward` gives the gradient of `logits` |
 #
-# Each arrow back takes the gradient of what stands on its right end and gives that of what stands on its left, and, where there are parameters, theirs too.
-# Put together the functions that you have written. `forward` from section 1 gives you `z`, `hidden` and `logits`.
+# Each step back takes the gradient of what its row made, and gives the gradients of what its row was made from. Put together the functions
+# that you have written; `forward` from section 1 gives you `z`, `hidden` and `logits`.
 
 
 # %% exercise="loss_and_gradients" minutes=12 level=2
@@ -562,22 +605,38 @@ for name in params:
     print(f"{name}: largest difference {np.abs(grads[name] - measured).max():.1e}, largest slope {np.abs(grads[name]).max():.1e}")
 
 # %% [markdown] lang="en"
+# And the question of the first line has its answer. For our 3 alone, which of the 2,410 numbers should move most?
+
+# %%
+_, blame = loss_and_gradients(params, picture, label)
+for name in params:
+    place = np.unravel_index(np.abs(blame[name]).argmax(), blame[name].shape)
+    silent = np.mean(blame[name] == 0)
+    print(f"{name}: steepest slope {blame[name][place]:+.3f} at {tuple(int(i) for i in place)}; {silent:.0%} of its slopes are exactly 0")
+
+# %% [markdown] lang="en"
+# Many slopes are exactly 0: paper-white pixels multiply nothing, and hidden numbers that the ReLU turned off pass nothing.
+#
 # <details><summary>One parameter is off by far more than the others</summary>
 #
-# Walk back from the loss: the first gradient that is wrong (bias2, then weight2, then bias1, then weight1) is where the mistake is made; those before it on the way back are
-# right. A difference in a handful of entries of weight1 and bias1 only, and of the order of 1e-2 or less, can be a ReLU whose z is so near 0 that the step h crosses the corner.
+# Walk back from the loss: the first gradient that is wrong (bias2, then weight2, then bias1, then weight1) is where the mistake is made;
+# those before it on the way back are right. A difference in a handful of entries of weight1 and bias1 only, and of the order of 1e-2 or
+# less, can be a ReLU whose z is so near 0 that the step h crosses the corner.
 # </details>
 #
 # ### Two different things
 #
-# We have a loss and a gradient. We have not *learnt* anything: no parameter has moved. The source articles call backpropagation "an optimisation algorithm" and give its steps
-# as forward pass, loss, **gradient descent**. That mixes up two things:
+# We have a loss and a gradient. We have not *learnt* anything: no parameter has moved. The source articles call backpropagation "an
+# optimisation algorithm" and give its steps as forward pass, loss, **gradient descent**. That mixes up two things:
 #
-# - **Backpropagation measures.** It tells how the loss would change with each parameter, at the point where they all are now. It changes nothing.
-# - **Gradient descent moves.** It takes a gradient, whoever computed it, and makes a step of length `lr` (the *learning rate*) against it: $\;w \leftarrow w - \text{lr} \cdot \partial L/\partial w$.
+# - **Backpropagation measures.** It tells how the loss would change with each parameter, at the point where they all are now. It changes
+#   nothing.
+# - **Gradient descent moves.** It takes a gradient, whoever computed it, and makes a step of length `lr` (the *learning rate*) against it:
+#   $\;w \leftarrow w - \text{lr} \cdot \partial L/\partial w$.
 #
-# Does the difference matter, as long as both happen? Here is a program that takes the articles at their word and makes gradient descent a step *of* the backward pass: every layer
-# is updated as soon as its gradient is known. Its loss falls. **Find out what it computes that is not the gradient, and mend it.**
+# Does the difference matter, as long as both happen? Here is a program that takes the articles at their word and makes gradient descent a
+# step *of* the backward pass: every layer is updated as soon as its gradient is known. Its loss falls. **Find out what it computes that is
+# not the gradient, and mend it.**
 
 
 # %% exercise="mend_train_step" minutes=7 level=2
@@ -609,17 +668,18 @@ def mend_train_step(params, x, labels, lr):
 check("backprop.mend_train_step", mend_train_step)
 
 # %% [markdown] lang="en"
-# The found program sends the error back through a `weight2` that did not exist when the error was made. The smaller the learning rate, the smaller the harm, which is
-# why such a program seems to work, and trains a little worse for no visible reason. Keep the two apart and you also gain a freedom: any optimiser of chapter 04 can use the
-# same gradients.
+# The found program sends the error back through a `weight2` that did not exist when the error was made. The smaller the learning rate, the
+# smaller the harm, which is why such a program seems to work, and trains a little worse for no visible reason. Keep the two apart and you
+# also gain a freedom: any optimiser of chapter 04 can use the same gradients.
 
 # %% [markdown] lang="en"
 # ## 7 · Learn to read
 #
-# **Stochastic gradient descent** repeats one move: take a small random batch, measure the gradient on it, step. One pass over all training rows is an **epoch**. Four details make
-# the difference between a program that learns and one that does not:
+# **Stochastic gradient descent** repeats one move: take a small random batch, measure the gradient on it, step. One pass over all training
+# rows is an **epoch**. Four details make the difference between a program that learns and one that does not:
 #
-# - a **new random order** in every epoch, the same for rows and labels: sorted data would teach one digit at a time, each overwriting the last;
+# - a **new random order** in every epoch, the same for rows and labels: sorted data would teach one digit at a time, each overwriting the
+#   last;
 # - **every row once** in an epoch, in batches of `batch_size`; the last batch may be smaller;
 # - **a step after every batch**, not after every epoch;
 # - **all randomness from the seed**, so that you can repeat what you report.
@@ -648,33 +708,38 @@ def train(x, labels, *, hidden=64, epochs=60, batch_size=32, lr=0.3, seed=0):
 check("backprop.train", train)
 
 # %% [markdown] lang="en"
-# One run proves little: another seed gives another start, another order, and another split into training and held-out pictures. We train five networks from scratch and report
+# The network is now twice as wide as before, 64 hidden numbers, which is worth half a percent here. One run proves little: another seed
+# gives another start, another order, and another split into training and held-out pictures. We train five networks from scratch and report
 # all of them.
 
 # %%
 scores = []
 for seed in range(5):
     fold = digits(seed=seed)
-    learnt = train(fold.x_train, fold.y_train, seed=seed)
-    scores.append(np.mean(forward(learnt, fold.x_test)[2].argmax(axis=1) == fold.y_test))
+    network = train(fold.x_train, fold.y_train, seed=seed)
+    scores.append(np.mean(forward(network, fold.x_test)[2].argmax(axis=1) == fold.y_test))
 print("held-out accuracy by seed:", "  ".join(f"{score:.1%}" for score in scores))
 print(f"mean {np.mean(scores):.1%}, lowest {np.min(scores):.1%}, highest {np.max(scores):.1%}")
 
 # %% [markdown] lang="en"
-# And the 3 that the network took for an 8? Below are some of the pictures that the last network still gets wrong. Would you have read them?
+# And our 3? The network that was trained with seed 0 has never seen it. Below are some of the pictures that it still gets wrong. Would you
+# have read them?
 
 # %%
-told = forward(learnt, fold.x_test)[2].argmax(axis=1)
-wrong = np.flatnonzero(told != fold.y_test)[:10]
-print(f"the 3 of section 1 is now read as {forward(train(x_train, y_train, seed=0), x_train[row : row + 1])[2].argmax()}")
+learnt = train(x_train, y_train, seed=0)
+print(f"our 3 is now read as a {forward(learnt, picture)[2].argmax()}, with probability {softmax(forward(learnt, picture)[2]).max():.3f}")
+
+told = forward(learnt, x_test)[2].argmax(axis=1)
+wrong = np.flatnonzero(told != y_test)[:10]
 show_static(
-    digit_grid(fold.x_test[wrong], titles=[f"{fold.y_test[i]}, read {told[i]}" for i in wrong], columns=max(len(wrong), 1)),
+    digit_grid(x_test[wrong], titles=[f"{y_test[i]}, read {told[i]}" for i in wrong], columns=5),
     alt="Held-out digits that the network misreads, each with its label and what the network said.",
 )
 
 # %% [markdown] lang="en"
-# What happens *inside* while the loss falls? In 64 dimensions nobody can look. In two, one can: below, a network of the same kind separates two interleaved half moons. The line is where it finds
-# both classes equally likely. Move through training; then try **2 hidden units** (how many corners can the line have?) and a **learning rate of 3** (what does the loss do that it does not do at 0.3?).
+# What happens *inside* while the loss falls? In 64 dimensions nobody can look. In two, one can: below, a network of the same kind separates
+# two interleaved half moons. The line is where it finds both classes equally likely. Move through training; then try **2 hidden units**
+# (how many corners can the line have?) and a **learning rate of 3** (what does the loss do that it does not do at 0.3?).
 
 # %% figure="boundary_steps" alt="Points of two classes, the line where the network finds both equally likely, and the loss curve. Sliders choose the moment in training, the number of hidden units and the learning rate."
 show(boundary_steps())
@@ -682,13 +747,16 @@ show(boundary_steps())
 # %% [markdown] lang="en"
 # ## 8 · Let the machine do the chain rule
 #
-# You derived five gradients by hand. A new layer would need a sixth. But the recipe never changed: *receive, multiply by the local slope, pass on, add up where paths meet*.
-# A program can follow it for **any** formula, if it remembers how the formula was computed. That is all there is to `torch.autograd`. You will write it now for single numbers.
+# You derived five gradients by hand. A new layer would need a sixth. But the recipe never changed: *receive, multiply by the local slope,
+# pass on, add up where paths meet*. A program can follow it for **any** formula, if it remembers how the formula was computed. That is all
+# there is to `torch.autograd`. You will write it now for single numbers.
 #
-# Each number becomes a node that knows its **parents** (what it was computed from). To go backward, a node may only pass its gradient on when it is complete, that is, when all
-# nodes that were computed *from* it have had their turn. So we need an order in which every node comes after all its parents, and then walk it in reverse: a **topological order**.
+# Each number becomes a node that knows its **parents** (what it was computed from). To go backward, a node may only pass its gradient on
+# when it is complete, that is, when all nodes that were computed *from* it have had their turn. So we need an order in which every node
+# comes after all its parents, and then walk it in reverse: a **topological order**.
 #
-# For now a graph is a dict of names. The output of a depth-first walk has the property we want: *before you list a node, list its parents; never list a node twice.*
+# For now a graph is a dict of names. The output of a depth-first walk has the property we want: *before you list a node, list its parents;
+# never list a node twice.*
 
 
 # %% exercise="topological_order" minutes=9 level=3
@@ -722,19 +790,20 @@ check("backprop.topological_order", topological_order)
 # %% [markdown] lang="en"
 # <details><summary>Where do I start without recursion?</summary>
 #
-# Keep a list of pairs (node, are its parents listed already?) and take the last pair off until the list is empty. A node that comes up for the first time goes back onto the list with the
-# answer "yes", and its parents go on top of it, so that they come up earlier. When it comes up again, its turn has come.
+# Keep a list of pairs (node, are its parents listed already?) and take the last pair off until the list is empty. A node that comes up for
+# the first time goes back onto the list with the answer "yes", and its parents go on top of it, so that they come up earlier. When it comes
+# up again, its turn has come.
 # </details>
 #
-# Now the engine. A `Value` holds a number (`data`), its `parents`, and for each parent the local slope (`local_gradients`), noted down during the forward pass when
-# it is known anyway. Here is the pattern, for the sum: $c = a + b$ has slope 1 with respect to both.
+# Now the engine. A `Value` holds a number (`data`), its `parents`, and for each parent the local slope (`local_gradients`), noted down
+# during the forward pass when it is known anyway. Here is the pattern, for the sum: $c = a + b$ has slope 1 with respect to both.
 #
 # ```python
 # Value(self.data + other.data, parents=(self, other), local_gradients=(1.0, 1.0), op="+")
 # ```
 #
-# Write the product, the $\tanh$ and the backward pass. The walk of `backward` is that of `topological_order`, over `node.parents` in place of `parents[node]`. Graphs
-# here are small, so recursion is allowed.
+# Write the product, the $\tanh$ and the backward pass. The walk of `backward` is that of `topological_order`, over `node.parents` in place
+# of `parents[node]`. Graphs here are small, so recursion is allowed.
 
 
 # %% exercise="Value" minutes=15 level=3
@@ -806,7 +875,8 @@ class Value:
 check("backprop.Value", Value)
 
 # %% [markdown] lang="en"
-# Watch your own engine. In this formula `x` is used three times and `q` twice. Step to where the gradients come back, and see a node **wait** until all its contributions have arrived.
+# Watch your own engine. In this formula `x` is used three times and `q` twice. Step to where the gradients come back, and see a node
+# **wait** until all its contributions have arrived.
 
 # %%
 x, y = Value(0.5, label="x"), Value(-1.0, label="y")
@@ -819,14 +889,16 @@ print("dL/dx =", x.grad, "  measured:", numerical_gradient(lambda v: (v[0] * v[1
 show(graph_steps(out))
 
 # %% [markdown] lang="en"
-# What can the engine not know? It differentiates **the program that ran**, not the formula in your head. If the program rounds, compares or copies numbers out of the graph (`float(x.data)`), the gradient
-# stops there without a word. It also cannot tell a right program from a wrong one: the bias bug of section 3 has a perfectly good gradient, of the wrong loss.
+# What can the engine not know? It differentiates **the program that ran**, not the formula in your head. If the program rounds, compares or
+# copies numbers out of the graph (`float(x.data)`), the gradient stops there without a word. It also cannot tell a right program from a
+# wrong one: the bias bug of section 3 has a perfectly good gradient, of the wrong loss.
 
 # %% [markdown] lang="en"
 # ## 9 · Measured: against PyTorch
 #
-# The same network, the same parameters, the same batch, in float64, once with your hand-written backward pass and once with `torch.autograd`. First: are they equal? Then: which is faster? The two take turns, so
-# that a busy moment of your machine hits both alike, and we compare the medians.
+# The same network, the same parameters, the same batch, in float64, once with your hand-written backward pass and once with
+# `torch.autograd`. First: are they equal? Then: which is faster? The two take turns, so that a busy moment of your machine hits both alike,
+# and we compare the medians.
 
 # %%
 import time
@@ -854,7 +926,11 @@ clocks = {"forward, NumPy": [], "forward and backward, NumPy": [], "forward and 
 for _turn in range(300):
     for name, work in zip(
         clocks,
-        (lambda: forward(params, batch), lambda: loss_and_gradients(params, batch, batch_labels), lambda: torch.autograd.grad(torch_loss(), list(tensors.values()))),
+        (
+            lambda: forward(params, batch),
+            lambda: loss_and_gradients(params, batch, batch_labels),
+            lambda: torch.autograd.grad(torch_loss(), list(tensors.values())),
+        ),
         strict=True,
     ):
         start = time.perf_counter()
@@ -863,12 +939,15 @@ for _turn in range(300):
 medians = {name: np.median(times[50:]) * 1e6 for name, times in clocks.items()}
 for name, median in medians.items():
     print(f"{name:29s} {median:7.0f} µs")
-print(f"all {sum(value.size for value in params.values()):,} slopes cost {medians['forward and backward, NumPy'] / medians['forward, NumPy']:.1f} forward passes; measuring them would cost 4,820")
+print(
+    f"all {sum(value.size for value in params.values()):,} slopes cost {medians['forward and backward, NumPy'] / medians['forward, NumPy']:.1f} forward passes; measuring them would cost 4,820"
+)
 
 # %% [markdown] lang="en"
-# How many times a forward pass the whole gradient costs depends on the machine, and here also on Python's overhead, which such a small network cannot hide. What does not depend on it: the number of
-# multiplications. Each affine layer does one matrix product forward and two back (one for its weight, one for its input), so a backward pass costs about **twice** a forward pass, however many parameters
-# there are. That is the reason why networks with billions of parameters can be trained at all.
+# How many times a forward pass the whole gradient costs depends on the machine, and here also on Python's overhead, which such a small
+# network cannot hide. What does not depend on it: the number of multiplications. Each affine layer does one matrix product forward and two
+# back (one for its weight, one for its input), so a backward pass costs about **twice** a forward pass, however many parameters there are.
+# That is the reason why networks with billions of parameters can be trained at all.
 
 # %% [markdown] lang="en"
 # ## Common mistakes, by symptom
@@ -888,33 +967,38 @@ print(f"all {sum(value.size for value in params.values()):,} slopes cost {median
 # %% [markdown] lang="en"
 # ## Questions from the source articles
 #
-# **Is backpropagation an optimisation algorithm?** No. It computes a gradient and changes nothing. Gradient descent is an optimisation algorithm; it uses the gradient and does not care where it came from. You
-# have mended a program that mixed the two.
+# **Is backpropagation an optimisation algorithm?** No. It computes a gradient and changes nothing. Gradient descent is an optimisation
+# algorithm; it uses the gradient and does not care where it came from. You have mended a program that mixed the two.
 #
-# **Do networks learn "through forward and backward propagation"?** Forward computes the answer and the loss, backward computes the slopes, and the *update* learns. After a forward and a backward pass the network
-# is exactly as clever as before.
+# **Do networks learn "through forward and backward propagation"?** Forward computes the answer and the loss, backward computes the slopes,
+# and the *update* learns. After a forward and a backward pass the network is exactly as clever as before.
 #
-# **Which layers learn?** Those with parameters. The input "layer" has none: it is the data. Two affine layers, such as ours, are often called a three-layer network, the input counted in; always ask what is being counted.
+# **Which layers learn?** Those with parameters. The input "layer" has none: it is the data. Two affine layers, such as ours, are often
+# called a three-layer network, the input counted in; always ask what is being counted.
 #
-# **Why $z = Wx + b$ there and $z = xW + b$ here?** The same map, written for one column vector or for many rows. With rows, a batch is simply a matrix, and so it is in NumPy and PyTorch. The gradients transpose along:
-# $\partial L/\partial W$ is $g\,x^\top$ for columns and $x^\top g$ for rows.
+# **Why $z = Wx + b$ there and $z = xW + b$ here?** The same map, written for one column vector or for many rows. With rows, a batch is
+# simply a matrix, and so it is in NumPy and PyTorch. The gradients transpose along: $\partial L/\partial W$ is $g\,x^\top$ for columns and
+# $x^\top g$ for rows.
 #
-# **Why $\frac{\partial L}{\partial b} = \frac{\partial L}{\partial z}\frac{\partial z}{\partial b}$, when in code it is a sum?** For one row the second factor is 1, and they are equal. For a batch, $z$ stands for N rows that share one $b$; the formula still holds, but the
+# **Why $\frac{\partial L}{\partial b} = \frac{\partial L}{\partial z}\frac{\partial z}{\partial b}$, when in code it is a sum?** For one
+# row the second factor is 1, and they are equal. For a batch, $z$ stands for N rows that share one $b$; the formula still holds, but the
 # product hides a sum over the rows. You have seen what forgetting it does.
 #
-# **Who found it?** The reverse sweep itself is Seppo Linnainmaa's (1970); Paul Werbos proposed it for neural networks (1974, 1982); Rumelhart, Hinton and Williams made it famous in 1986 by showing that hidden units trained with it
-# learn useful features.
+# **Who found it?** The reverse sweep itself is Seppo Linnainmaa's (1970); Paul Werbos proposed it for neural networks (1974, 1982);
+# Rumelhart, Hinton and Williams made it famous in 1986 by showing that hidden units trained with it learn useful features.
 
 # %% [markdown] lang="en"
 # ## Bonus: ask the pictures
 #
-# (Not graded.) In `loss_and_gradients` one gradient was thrown away: that of the **input**. It says how the loss changes with every pixel. Take the trained network and a picture that it reads rightly, compute that gradient, and move the *picture*
-# a little **up** the loss, every pixel by 0.15 in the direction of its gradient's sign. What does the network say now, and can you see the difference? You have made an *adversarial example*, the subject of chapter 18.
+# (Not graded.) In `loss_and_gradients` one gradient was thrown away: that of the **input**. It says how the loss changes with every pixel.
+# Take the trained network and a picture that it reads rightly, compute that gradient, and move the *picture* a little **up** the loss,
+# every pixel by 0.15 in the direction of its gradient's sign. What does the network say now, and can you see the difference? You have made
+# an *adversarial example*, the subject of chapter 18.
 #
 # <details><summary>One way to do it</summary>
 #
 # <pre>
-# z, hidden, logits = forward(learnt, picture)                      # picture (1, 64), label (1,)
+# z, hidden, logits = forward(learnt, picture)
 # grad_logits = cross_entropy_backward(logits, label)
 # grad_z = relu_backward(grad_logits @ learnt["weight2"].T, z)
 # grad_picture = grad_z @ learnt["weight1"].T
@@ -928,7 +1012,10 @@ print(f"all {sum(value.size for value in params.values()):,} slopes cost {median
 # %% [markdown] lang="en"
 # ## What you have now
 #
-# Every piece of this chapter lives on in `course_lib.scratch` (`functional`, `layers`, `mlp`, `gradcheck`, `autograd`), written a little more generally; the next chapters import it from there. **Next:** chapter 04 asks how to move once the gradient is
-# known, and chapter 05 does all of this again in PyTorch, where you will know what each line does for you.
+# Every piece of this chapter lives on in `course_lib.scratch` (`functional`, `layers`, `mlp`, `gradcheck`, `autograd`), written a little
+# more generally; the next chapters import it from there. **Next:** chapter 04 asks how to move once the gradient is known, and chapter 05
+# does all of this again in PyTorch, where you will know what each line does for you.
 #
-# *Further reading:* Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors", Nature 323 (1986). Baydin, Pearlmutter, Radul & Siskind, "Automatic differentiation in machine learning: a survey", JMLR 18 (2018). Goodfellow, Bengio & Courville, *Deep Learning* (2016), section 6.5.
+# *Further reading:* Rumelhart, Hinton & Williams, "Learning representations by back-propagating errors", Nature 323 (1986). Baydin,
+# Pearlmutter, Radul & Siskind, "Automatic differentiation in machine learning: a survey", JMLR 18 (2018). Goodfellow, Bengio & Courville,
+# *Deep Learning* (2016), section 6.5.
