@@ -51,7 +51,7 @@ def closure(requirements: list[Requirement]) -> set[str]:
 
 
 def installed() -> dict[str, str]:
-    """Versions of what lies in this environment's own folders, without local suffixes. Private copies that setuptools puts on sys.path don't count."""
+    """Versions of what lies in this environment's own folders, without local suffixes. Copies that setuptools puts on sys.path do not count."""
     folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     found = importlib.metadata.distributions(path=folders)
     return {canonicalize_name(distribution.name): Version(distribution.version).public for distribution in found}
