@@ -5,6 +5,7 @@ For learners: the results come from the process that ran the notebook, so nobody
 
 import asyncio
 import json
+import subprocess
 import time
 import warnings
 from collections.abc import Callable
@@ -179,7 +180,8 @@ class _Run:
         client.log.setLevel("CRITICAL")  # what it would log is in the report
         try:
             try:
-                await manager.start_kernel(extra_arguments=["--HistoryManager.hist_file=:memory:"], cwd=str(folder))
+                quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # the cells' own output comes as messages
+                await manager.start_kernel(extra_arguments=["--HistoryManager.hist_file=:memory:"], cwd=str(folder), **quiet)
                 await client.async_start_new_kernel_client()
             except (RuntimeError, OSError) as error:
                 raise CourseError(f"no Python kernel could be started ({error}); `course doctor` says why") from None
@@ -290,18 +292,18 @@ class _Run:
 def _read(path: Path) -> NotebookNode:
     """The notebook, or `CourseError`."""
     try:
-        node = NotebookNode(nbformat.from_dict(json.loads(path.read_bytes())))
+        record = json.loads(path.read_bytes())
+        if isinstance(record, dict) and record.get("nbformat", 4) != 4:
+            raise CourseError(f"{path} is a notebook of format {record['nbformat']}; the chapters are of format 4")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a cell without an id is no fault here
-            nbformat.validate(node)
+            nbformat.validate(record)
+        return nbformat.v4.to_notebook_json(record)
     except OSError as error:
         raise CourseError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError, nbformat.ValidationError) as error:
         why = str(error).partition("\n")[0]
         raise CourseError(f"{path} is not a Jupyter notebook ({_clip(why, 100)}); a chapter's .ipynb file is wanted") from None
-    if node.get("nbformat") != 4:
-        raise CourseError(f"{path} is a notebook of format {node.get('nbformat')}; the chapters are of format 4")
-    return node
 
 
 def _chapter_of(path: Path, node: NotebookNode) -> str:

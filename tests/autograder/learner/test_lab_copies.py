@@ -135,7 +135,7 @@ def test_whatever_happens_no_work_is_lost_and_a_second_run_changes_nothing(house
     house.release("0")
     work: dict[str, str] = {}
     for number, step in enumerate(steps):
-        offers = [path for path in mine.glob("98_tiny.new*.ipynb")]
+        offers = list(mine.glob("98_tiny.new*.ipynb"))
         if step == "release":
             releases += 1
             house.release(str(releases))
