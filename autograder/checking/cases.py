@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from autograder.checking.limits import TimeUp
 from autograder.checking.results import CaseResult
+from autograder.errors import CourseError
 
 AFTER_TIMEOUT = 1.0  # seconds that each later case gets once one has run out of time
 
@@ -20,7 +21,7 @@ class Mismatch(Exception):
         self.kind = kind
 
 
-class CheckError(Exception):
+class CheckError(CourseError):
     """The check, not the student, did something wrong."""
 
 
@@ -51,6 +52,10 @@ class Run:
         if self.deadline is None:
             raise CheckError("student code was called outside a case")
         return self.deadline - time.monotonic()
+
+    def note(self, text: str) -> None:
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 current_run: contextvars.ContextVar[Run] = contextvars.ContextVar("current_run")
@@ -84,11 +89,13 @@ def case(name: str, hint: str = "") -> Iterator[None]:
         outcome, message, shown_hint = "raised", f"Your code raised {error}{error.where}", hint
     except TimeUp:
         run.timed_out = True
-        outcome, message = "timeout", f"No answer within {run.deadline - started:.0f} s. Is there a loop that never ends?"
+        outcome, message = "timeout", f"No answer within {run.deadline - started:g} s. Is there a loop that never ends?"
     except CheckError:
         raise
+    except NameError:  # of the check's own: student code raises StudentError
+        outcome, message = "failed", "This case goes on from an earlier one, which did not get that far."
     except Exception as error:  # the reference passes, so what came back is what the check stumbled over
-        outcome, message = "failed", f"{run.last_return} The check could not use it ({type(error).__name__}: {error})."
+        outcome, message = "failed", f"{run.last_return} The check could not use it ({type(error).__name__}: {error}).".lstrip()
     finally:
         run.deadline = None
     run.cases.append(CaseResult(name, outcome, message, shown_hint, tuple(run.notes), time.monotonic() - started))

@@ -11,16 +11,18 @@ import numpy as np
 from scipy import stats
 
 from autograder.checking.cases import Mismatch, StudentError
-from autograder.checking.student import is_tensor, kind_of
+from autograder.checking.student import PLAIN, is_tensor, kind_of
 
-TOLERANCES = {"float16": (1e-2, 1e-3), "bfloat16": (2e-2, 1e-3), "float32": (1e-4, 1e-6)}  # relative, absolute
+TOLERANCES = {"float16": (1e-2, 1e-3), "bfloat16": (2e-2, 1e-3), "float32": (1e-4, 1e-6), "complex64": (1e-4, 1e-6)}  # relative, absolute
 FLOAT64_TOLERANCE = (1e-7, 1e-9)
+RARE = 5  # outcomes expected less often than this are counted together, or chi-square would not hold
 
 
 def close(actual: Any, expected: Any, *, rtol: float | None = None, atol: float | None = None, dtype: bool = False) -> None:
     """Numbers, arrays, tensors, or tuples, lists and dicts of them agree within a tolerance.
 
-    rtol, atol  |actual - expected| ≤ atol + rtol·|expected|; by default 1e-7 and 1e-9, wider where either side has fewer bits
+    rtol, atol  |actual - expected| ≤ atol + rtol·|expected|; by default 1e-7 and 1e-9, wider where `expected` has fewer bits than float64 or
+                `actual` is float32
     dtype       also demand the dtype of `expected`
     """
     _close(actual, expected, "the result", rtol, atol, dtype)
@@ -28,12 +30,12 @@ def close(actual: Any, expected: Any, *, rtol: float | None = None, atol: float 
 
 def same(actual: Any, expected: Any, what: str = "the result") -> None:
     """Exactly equal: integers, strings, booleans, and arrays, lists, tuples and dicts of them."""
-    if isinstance(expected, np.ndarray):
-        array = _array(actual, what)
-        _same_shape(array, expected, what)
-        wrong = np.argwhere(~((array == expected) | (_isnan(array) & _isnan(expected))))
+    if isinstance(expected, np.ndarray) or is_tensor(expected):
+        wanted, found = _pair(actual, expected, what)
+        wrong = np.argwhere(~((found == wanted) | (_isnan(found) & _isnan(wanted))))
         if len(wrong):
-            raise Mismatch(f"{_capital(what)} differs in {len(wrong)} of {expected.size} places, first at {_index(wrong[0])}.")
+            where = "" if wanted.ndim == 0 else f" in {len(wrong)} of {wanted.size} places, first at {_index(wrong[0])}"
+            raise Mismatch(f"{_capital(what)} differs{where}.")
     elif isinstance(expected, list | tuple):
         _sequence(actual, expected, what)
         for position, (one, other) in enumerate(zip(actual, expected, strict=True)):
@@ -43,10 +45,10 @@ def same(actual: Any, expected: Any, what: str = "the result") -> None:
         for key in expected:
             same(actual[key], expected[key], f"{what}[{key!r}]")
     else:
-        plain = actual.item() if isinstance(actual, np.generic) or (isinstance(actual, np.ndarray) and actual.ndim == 0) else actual
-        if isinstance(plain, bool) != isinstance(expected, bool) or type(plain) not in (bool, int, float, complex, str, bytes, type(None)):
-            raise Mismatch(f"Expected {kind_of(expected)}, got {kind_of(actual)}.", kind=True)
-        if plain != expected:
+        plain, wanted = _plain(actual), _plain(expected)
+        if isinstance(plain, bool) != isinstance(wanted, bool) or type(plain) not in PLAIN or (plain is None and wanted is not None):
+            raise Mismatch(f"{_capital(what)} should be {kind_of(wanted) if wanted is not None else 'None'}, got {kind_of(actual)}.", kind=True)
+        if plain != wanted and (plain == plain or wanted == wanted):  # NaN is NaN
             raise Mismatch(f"{_capital(what)} is {_brief(plain)}, which is not right.")
 
 
@@ -67,14 +69,21 @@ def gradient(actual: Any, function: Callable[[np.ndarray], float], at: np.ndarra
 def distribution(samples: Any, probabilities: Sequence[float], *, significance: float = 1e-4) -> None:
     """Samples 0 … K-1 follow `probabilities` (K,), by a chi-square test. A right sampler fails once in 1/significance runs."""
     drawn = _array(samples, "the sample").ravel()
-    if drawn.size and (np.any(drawn != np.round(drawn)) or drawn.min() < 0 or drawn.max() >= len(probabilities)):
+    whole = _is_numeric(drawn) and not np.iscomplexobj(drawn) and bool((drawn % 1 == 0).all())
+    if not (whole and (drawn >= 0).all() and (drawn < len(probabilities)).all()):
         raise Mismatch(f"Samples must be whole numbers from 0 to {len(probabilities) - 1}.")
-    expected = np.asarray(probabilities, dtype=float) * drawn.size
+    weights = np.asarray(probabilities, dtype=np.float64)
+    expected = weights / weights.sum() * drawn.size
     counts = np.bincount(drawn.astype(int), minlength=len(expected))
     if counts[expected == 0].any():
         raise Mismatch(f"{int(np.flatnonzero((expected == 0) & (counts > 0))[0])} was drawn, though its probability is zero.")
-    possible = expected > 0
-    p_value = stats.chisquare(counts[possible], expected[possible]).pvalue
+    rare = expected < RARE
+    if rare.all():
+        raise Mismatch(f"{drawn.size:,} samples are too few to judge.")
+    found, wanted = counts[~rare], expected[~rare]
+    if expected[rare].any():
+        found, wanted = np.append(found, counts[rare].sum()), np.append(wanted, expected[rare].sum())
+    p_value = float(stats.chisquare(found, wanted).pvalue) if len(found) > 1 else 1.0
     if p_value < significance:
         worst = int(np.argmax(np.abs(counts - expected) / np.sqrt(np.maximum(expected, 1e-12))))
         often = "often" if counts[worst] > expected[worst] else "rarely"
@@ -88,6 +97,10 @@ def accuracy(values: Iterable[float], *, over: float) -> None:
     """The mean of per-seed accuracies (fractions) reaches `over`."""
     found = np.array([_scalar(value, "an accuracy") for value in values])
     _no_nan(found, "the accuracies")
+    if not found.size:
+        raise Mismatch("There are no accuracies.")
+    if found.max() > 1:
+        raise Mismatch(f"An accuracy is {found.max():.4g}; accuracies are fractions from 0 to 1.")
     if found.mean() < over:
         each = ", ".join(f"{value:.1%}" for value in found)
         raise Mismatch(f"Mean accuracy over {len(found)} seeds is {found.mean():.1%} ({each}); at least {over:.1%} is wanted.")
@@ -149,56 +162,69 @@ def _close(actual: Any, expected: Any, what: str, rtol: float | None, atol: floa
         for key in expected:
             _close(actual[key], expected[key], f"{what}[{key!r}]", rtol, atol, dtype)
         return
-    if is_tensor(expected) and not is_tensor(actual):
-        raise Mismatch(f"{_capital(what)} should be a tensor, got {kind_of(actual)}.", kind=True)
-    wanted, found = _array(expected, "expected"), _array(actual, what, tensor_allowed=is_tensor(expected))
-    _same_shape(found, wanted, what)
-    if dtype and found.dtype != wanted.dtype:
-        raise Mismatch(f"{_capital(what)} has dtype {found.dtype}; {wanted.dtype} is wanted.")
-    if not (np.issubdtype(found.dtype, np.number) or found.dtype == bool):
+    wanted, found = _pair(actual, expected, what)
+    if dtype and (given := _dtype(actual, found)) != (right := _dtype(expected, wanted)):
+        raise Mismatch(f"{_capital(what)} has dtype {given}; {right} is wanted.")
+    if not _is_numeric(found):
         raise Mismatch(f"{_capital(what)} should hold numbers, got dtype {found.dtype}.")
     relative, absolute = _tolerance(actual, expected)
     relative, absolute = relative if rtol is None else rtol, absolute if atol is None else atol
     found, wanted = found.astype(_wide(found)), wanted.astype(_wide(wanted))
     _no_nan(found, what, wanted)
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = np.where(found == wanted, 0.0, np.abs(found - wanted))  # equal infinities differ by nothing
+    with np.errstate(all="ignore"):
+        alike = (found == wanted) | (np.isnan(found) & np.isnan(wanted))  # equal infinities differ by nothing
+        error = np.where(alike, 0.0, np.nan_to_num(np.abs(found - wanted), nan=np.inf))
         allowed = absolute + relative * np.where(np.isfinite(wanted), np.abs(wanted), 0.0)
-    if not (error > allowed).any():
-        return
-    worst = np.unravel_index(int(np.argmax(error - allowed)), error.shape)
-    wrong = int((error > allowed).sum())
-    where = "" if error.ndim == 0 else f" at {_index(worst)}; {wrong} of {error.size} elements are wrong"
-    value = f"{_capital(what)} is off by {error[worst]:.1g}{where} (allowed: {allowed[worst]:.0e})."
-    raise Mismatch(value + _looks_like(found, wanted))
+        if not (error > allowed).any():
+            return
+        worst = np.unravel_index(int(np.argmax(error - allowed)), error.shape)
+        wrong = int((error > allowed).sum())
+        where = "" if error.ndim == 0 else f" at {_index(worst)}; {wrong} of {error.size} elements {'is' if wrong == 1 else 'are'} wrong"
+        size = f"off by {error[worst]:.1g}" if np.isfinite(error[worst]) else "infinitely far off"
+        raise Mismatch(f"{_capital(what)} is {size}{where} (allowed: {allowed[worst]:.0e}).{_looks_like(found, wanted, allowed)}")
 
 
-def _looks_like(found: np.ndarray, wanted: np.ndarray) -> str:
-    """Names the simple ways in which a wrong array can be related to the right one."""
+def _pair(actual: Any, expected: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both as arrays, (wanted, found), of the same shape and on the same side of the line between NumPy and torch."""
+    if is_tensor(expected) and not is_tensor(actual):
+        raise Mismatch(f"{_capital(what)} should be a tensor, got {kind_of(actual)}.", kind=True)
+    wanted, found = _array(expected, "expected"), _array(actual, what, tensor_allowed=is_tensor(expected))
+    _same_shape(found, wanted, what)
+    return wanted, found
 
-    def agree(candidate: np.ndarray) -> bool:
-        return candidate.shape == wanted.shape and np.allclose(candidate, wanted, rtol=1e-4, atol=1e-7 * (1 + np.abs(wanted).max(initial=0)))
 
+def _looks_like(found: np.ndarray, wanted: np.ndarray, allowed: np.ndarray) -> str:
+    """Names the simple ways in which a wrong array can be related to the right one, each only if mending it would make everything right."""
     if not (np.isfinite(found).all() and np.isfinite(wanted).all()) or not wanted.any():
         return ""
+    strict = np.minimum(allowed, 0.01 * np.abs(wanted).max())
+
+    def agree(candidate: np.ndarray) -> bool:
+        return bool((np.abs(candidate - wanted) <= strict).all())
+
+    yours = "Your value is" if wanted.size == 1 else "All your values are"
     if not found.any():
-        return " All your values are zero."
+        return f" {yours} zero."
     if agree(-found):
-        return " Your values are right but for the sign."
+        return f" {yours} right but for the sign."
     if found.ndim == 2 and found.shape[0] == found.shape[1] and agree(found.T):
         return " Your values are those of the transpose."
-    if wanted.size > 1:
+    if np.count_nonzero(wanted) > 1:
         factor = float(np.vdot(found, wanted).real / np.vdot(found, found).real)
         if agree(factor * found):
-            return (
-                f" Every one of your values is {1 / factor:.4g} times too large."
-                if abs(factor) < 1
-                else f" Multiplied by {factor:.4g}, all are right."
-            )
+            return f" All your values are wrong by the same factor{_named_factor(1 / factor)}."
         if agree(found + (wanted - found).mean()):
             return " All your values are off by the same amount."
         if agree(np.flip(found)):
             return " Your values are in reverse order."
+    return ""
+
+
+def _named_factor(times: float) -> str:
+    """How many times too large; said only of whole numbers and their inverses, which tell of a sum or mean and not of the values."""
+    for ratio, words in ((times, "too large"), (1 / times, "too small")):
+        if 2 <= abs(ratio) < 1000 and abs(ratio - round(ratio)) < 1e-3:
+            return f": {abs(round(ratio))} times {words}" + (", and of the wrong sign" if ratio < 0 else "")
     return ""
 
 
@@ -208,7 +234,7 @@ def _array(value: Any, what: str, tensor_allowed: bool = True) -> np.ndarray:
     if is_tensor(value):
         if not tensor_allowed:
             raise Mismatch(f"{_capital(what)} should be a NumPy array or number, got a torch tensor.")
-        plain = value.detach().cpu()
+        plain = value.detach().cpu().resolve_conj().resolve_neg()
         return (plain.float() if str(plain.dtype) == "torch.bfloat16" else plain).numpy()
     if isinstance(value, np.ndarray | np.generic | bool | int | float | complex):
         return np.asarray(value)
@@ -224,8 +250,8 @@ def _array(value: Any, what: str, tensor_allowed: bool = True) -> np.ndarray:
 
 def _scalar(value: Any, what: str) -> float:
     array = _array(value, what)
-    if array.size != 1:
-        raise Mismatch(f"{_capital(what)} should be one number, got shape {array.shape}.")
+    if array.size != 1 or not _is_numeric(array) or np.iscomplexobj(array):
+        raise Mismatch(f"{_capital(what)} should be one number, got {kind_of(value)}.")
     return float(array.reshape(()))
 
 
@@ -235,10 +261,10 @@ def _same_shape(found: np.ndarray, wanted: np.ndarray, what: str) -> None:
     extra = ""
     if found.shape == wanted.shape[::-1]:
         extra = " It looks transposed."
-    elif found.ndim == wanted.ndim + 1:
-        extra = " There is one axis too many: is a sum over it missing?"
     elif found.size == wanted.size:
         extra = " The number of elements is right."
+    elif any(found.shape[:axis] + found.shape[axis + 1 :] == wanted.shape for axis in range(found.ndim)):
+        extra = " There is one axis too many: is a sum or mean over it missing?"
     wanted_shape = "one number" if wanted.ndim == 0 else f"shape {wanted.shape}"
     raise Mismatch(f"{_capital(what)} has shape {found.shape}; {wanted_shape} is wanted.{extra}")
 
@@ -267,8 +293,22 @@ def _keys(actual: Any, expected: Mapping, what: str) -> None:
 
 
 def _tolerance(actual: Any, expected: Any) -> tuple[float, float]:
-    kinds = [str(value.dtype).removeprefix("torch.") for value in (actual, expected) if hasattr(value, "dtype")]
-    return max((TOLERANCES.get(kind, FLOAT64_TOLERANCE) for kind in kinds), default=FLOAT64_TOLERANCE)
+    """Fewer bits than float32 count on the expected side alone, or a student could buy a wide tolerance by rounding."""
+    given, wanted = (TOLERANCES.get(str(getattr(value, "dtype", "")).removeprefix("torch."), FLOAT64_TOLERANCE) for value in (actual, expected))
+    return max(wanted, min(given, TOLERANCES["float32"]))
+
+
+def _dtype(value: Any, array: np.ndarray) -> str:
+    """The name of the dtype as the student knows it; `array` holds the same values in NumPy."""
+    return str(value.dtype) if is_tensor(value) else str(array.dtype)
+
+
+def _is_numeric(array: np.ndarray) -> bool:
+    return np.issubdtype(array.dtype, np.number) or array.dtype == bool
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0) else value
 
 
 def _wide(array: np.ndarray) -> type:

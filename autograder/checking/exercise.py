@@ -7,9 +7,11 @@ import importlib
 import inspect
 import pkgutil
 import random
+import re
 import sys
 import textwrap
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
@@ -84,7 +86,8 @@ class Exercise:
     @functools.cached_property
     def case_names(self) -> tuple[str, ...]:
         """All cases, in order: found by running the check with nobody behind `student`."""
-        return tuple(case.name for case in self._cases(AbsentStudent(), Run(self.seconds), seed=0))
+        run = Run(self.seconds)
+        return tuple(case.name for case in self._cases(AbsentStudent(run), run, seed=0))
 
     def run(self, objects: Mapping[str, object], seed: int = 0) -> ExerciseResult:
         """The verdict on one student's objects, run in this process. Never raises but on KeyboardInterrupt."""
@@ -94,8 +97,7 @@ class Exercise:
     def run_with(self, student: Any, run: Run, seed: int = 0) -> ExerciseResult:
         """The verdict on whatever answers as `student`; `run` is shared with it."""
         started = time.monotonic()
-        with _random_state_kept(_seed(self.id, seed)):
-            found = {case.name: case for case in self._cases(student, run, seed)}
+        found = {case.name: case for case in self._cases(student, run, seed)}
         for name in self.case_names:
             found.setdefault(name, CaseResult(name, "broken", "The check ended before it came to this case, which is not your fault."))
         return ExerciseResult(self.id, self.title, self.points, tuple(found.values()), time.monotonic() - started)
@@ -103,7 +105,8 @@ class Exercise:
     def _cases(self, student: Any, run: Run, seed: int) -> list[CaseResult]:
         token = current_run.set(run)
         try:
-            self.function(student, np.random.default_rng(_seed(self.id, seed)))
+            with _own_state(_seed(self.id, seed)):
+                self.function(student, np.random.default_rng(_seed(self.id, seed)))
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -134,7 +137,10 @@ def exercise(
         raise CheckError(f"exercise {id!r} is worth {points} points; a positive number is wanted")
 
     def register(function: Callable) -> Exercise:
-        if id in _registry and _registry[id].function.__code__.co_filename != function.__code__.co_filename:
+        home = function.__module__.removeprefix(f"{CHAPTERS}.")
+        if home != function.__module__ and home != chapter:
+            raise CheckError(f"exercise {id!r} stands in {home}.py; its chapter's file is {chapter}.py")
+        if id in _registry and _place(_registry[id].function) != _place(function):
             raise CheckError(f"two exercises are called {id!r}")
         _registry[id] = Exercise(
             id=id,
@@ -185,23 +191,36 @@ def _seed(id: str, seed: int) -> int:
     return zlib.crc32(id.encode()) + seed
 
 
+def _place(function: Callable) -> tuple[str, str]:
+    return function.__code__.co_filename, function.__name__
+
+
 @contextmanager
-def _random_state_kept(seed: int):
-    """Student code that draws from the global generators gives the same every time, and the notebook's own draws go on undisturbed."""
+def _own_state(seed: int):
+    """A check draws, warns and rounds the same in every notebook, and leaves the notebook's own state undisturbed.
+
+    Global generators are seeded for the student code that uses them, and restored. What the check's own arithmetic warns of would go to stderr,
+    which stock nbgrader takes for a failure; the student's warnings are caught nearer to the student.
+    """
     torch = sys.modules.get("torch")
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     torch_state = torch.get_rng_state() if torch else None
+    cuda_states = torch.cuda.get_rng_state_all() if torch and torch.cuda.is_initialized() else []
     np.random.seed(seed % 2**32)  # noqa: NPY002
     random.seed(seed)
     if torch:
         torch.manual_seed(seed)
     try:
-        yield
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            yield
     finally:
         np.random.set_state(numpy_state)  # noqa: NPY002
         random.setstate(python_state)
         if torch:
             torch.set_rng_state(torch_state)
+        if torch and cuda_states:
+            torch.cuda.set_rng_state_all(cuda_states)
 
 
 def _source_of(exercise_name: str, kind: str, name: str, value: Any) -> str:
@@ -220,14 +239,13 @@ def _source_of(exercise_name: str, kind: str, name: str, value: Any) -> str:
             and isinstance(call.func, ast.Attribute)
             and isinstance(call.func.value, ast.Name)
             and (call.func.value.id, call.func.attr) == (exercise_name, kind)
+            and call.args
             and isinstance(call.args[0], ast.Constant)
             and call.args[0].value == name
         ):
             body = textwrap.dedent("\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]))
-            head, marked, tail = body.partition("_" if node.name == "_" else node.name)
-            if not marked:
-                raise CheckError(f"the definition of {name!r} has no name")
-            return "\n".join([*imports, "", "", head + "\0" + tail]) + "\n"
+            marked = re.sub(rf"(?<![.\w]){node.name}\b", "\0", body, count=1 if node.name == "_" else 0)
+            return "\n".join([*imports, "", "", marked]) + "\n"
     raise CheckError(f"the source of {kind} solution {name!r} of {exercise_name} was not found in {file}")
 
 

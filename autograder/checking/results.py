@@ -1,5 +1,6 @@
 """Result types. Trusted side: a score is computed from verdicts here and nowhere parsed from text."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -46,9 +47,11 @@ class ExerciseResult:
     @property
     def score(self) -> float:
         """Points earned, rounded to a hundredth; full marks only when every case passed."""
-        if not self.cases:
-            return 0.0
-        return round(self.points * self.passed / len(self.cases), 2)
+        if self.solved:
+            return float(self.points)
+        exact = self.points * self.passed / max(1, len(self.cases))
+        rounded = round(exact, 2)
+        return rounded if rounded < self.points else math.floor(100 * exact) / 100
 
     @property
     def solved(self) -> bool:
@@ -58,7 +61,7 @@ class ExerciseResult:
     def status(self) -> Literal["solved", "partly", "open", "not written"]:
         if self.solved:
             return "solved"
-        if all(case.outcome == "missing" for case in self.cases):
+        if self.cases and all(case.outcome == "missing" for case in self.cases):
             return "not written"
         return "partly" if self.passed else "open"
 

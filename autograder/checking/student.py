@@ -19,16 +19,20 @@ import sys
 import traceback
 import types
 import warnings
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from autograder.checking.cases import CheckError, NotWritten, Run, StudentError
-from autograder.checking.limits import TimeUp, time_limit
+from autograder.checking.limits import TimeUp, within
 
 MAX_OUTPUT = 2_000  # characters of printed text that are kept
+MAX_WARNINGS = 20
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
+SCALARS = frozenset(np.sctypeDict.values()) - {np.void, np.object_}
+DICTS = (dict, OrderedDict, defaultdict, Counter)
 
 
 def is_tensor(value: Any) -> TypeGuard[Any]:
@@ -50,7 +54,11 @@ def kind_of(value: Any) -> str:
 
 
 class Handle:
-    """An object that stays with the student."""
+    """An object that stays with the student. It has no value of its own here: comparing it, or asking for its truth, is a TypeError."""
+
+    __slots__ = ("_name", "_student", "_value")
+    __hash__ = object.__hash__
+    __array_ufunc__ = None  # NumPy leaves `array * handle` to the handle
 
     def __init__(self, student: "LocalStudent", value: object, name: str):
         self._student, self._value, self._name = student, value, name
@@ -65,6 +73,17 @@ class Handle:
 
     def __repr__(self) -> str:
         return kind_of(self)
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError(f"{kind_of(self)} cannot be compared")
+
+    __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __eq__
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{kind_of(self)} is neither true nor false")
+
+    def __array__(self, *_arguments: Any, **_named: Any) -> np.ndarray:
+        raise TypeError(f"{kind_of(self)} is not an array")
 
     def __add__(self, other: Any) -> Any:
         return self._combine(operator.add, other)
@@ -94,11 +113,11 @@ class Handle:
         return self._combine(operator.pow, other)
 
     def __neg__(self) -> Any:
-        return self._student._run(lambda: -self._value, f"-{self._name}")  # type: ignore[operator]
+        return self._student._call(operator.neg, "__neg__", (self,), {})
 
     def _combine(self, operation: Callable, other: Any, reflected: bool = False) -> Any:
-        first, second = (other, self) if reflected else (self, other)
-        return self._student._call(operation, operation.__name__, (first, second), {})
+        pair = (other, self) if reflected else (self, other)
+        return self._student._call(operation, f"__{'r' if reflected else ''}{operation.__name__}__", pair, {})
 
 
 class LocalStudent:
@@ -114,6 +133,7 @@ class LocalStudent:
             raise AttributeError(name)
         if name not in self._objects:
             raise CheckError(f"the exercise never asked for {name!r}")
+        self._run_state.remaining()
         return self._receive(self._objects[name], name)
 
     def _call(self, function: Any, name: str, arguments: tuple, named: dict) -> Any:
@@ -124,37 +144,37 @@ class LocalStudent:
         finally:
             self.last_arguments = tuple(self._receive(value, name) for value in sent)
             self.last_changed = tuple(
-                position
-                for position, (before, after) in enumerate(zip(arguments, sent, strict=True))
-                if not isinstance(before, Handle) and not _identical(before, after)
+                position for position, (before, after) in enumerate(zip(arguments, self.last_arguments, strict=True)) if not _identical(before, after)
             )
             for position in self.last_changed:
-                note = f"`{name}` changed its argument number {position + 1} in place."
-                if note not in self._run_state.notes:
-                    self._run_state.notes.append(note)
+                self._run_state.note(f"`{name}` changed its argument number {position + 1} in place.")
 
     def _run(self, action: Callable[[], Any], name: str) -> Any:
         limit = self._run_state.remaining()
         if limit <= 0:
             raise TimeUp
+
+        def guarded() -> tuple[Any, Exception | None]:
+            try:
+                return action(), None
+            except (TimeUp, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # its text is the student's code too
+                return None, _failure(error, name)
+
         printed = _BoundedText()
         try:
-            with _captured(printed, self._run_state.notes), time_limit(limit):
-                value = action()
-        except NotImplementedError as error:
-            raise NotWritten(_not_written(name, error)) from None
-        except TimeUp:
-            raise
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            raise StudentError(type(error).__name__, _clip(_text(error), 300), _where(error)) from None
+            with _captured(printed, self._run_state):
+                value, failure = within(limit, guarded)
         finally:
             text = printed.getvalue().strip()
             if text:
-                self._run_state.notes.append(f"It printed: {_clip(text, MAX_OUTPUT)}")
-        self._run_state.last_return = f"`{name}` gave {kind_of(value)}."
-        return self._receive(value, name)
+                self._run_state.note(f"It printed: {_clip(text, MAX_OUTPUT)}")
+        if failure is not None:
+            raise failure
+        received = self._receive(value, name)
+        self._run_state.last_return = f"`{name}` gave {kind_of(received)}."
+        return received
 
     def _send(self, value: Any) -> Any:
         """A copy for the student; a handle becomes the object it stands for."""
@@ -162,31 +182,37 @@ class LocalStudent:
             return value._value
         if isinstance(value, (*PLAIN, np.generic)):
             return value
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
             return value.copy(order="K")
         if is_tensor(value):
             return value.detach().clone().requires_grad_(value.requires_grad)
-        if isinstance(value, list | tuple):
-            return type(value)(self._send(item) for item in value)
-        if isinstance(value, dict):
+        if type(value) in (list, tuple):
+            items = [self._send(item) for item in value]
+            return items if type(value) is list else tuple(items)
+        if type(value) is dict:
             return {self._send(key): self._send(item) for key, item in value.items()}
         if callable(value) and _public(value):
             return value
-        raise CheckError(f"a {type(value).__name__} cannot be given to student code")
+        what = "array of objects" if isinstance(value, np.ndarray) else type(value).__name__
+        raise CheckError(f"{_article(what)} cannot be given to student code")
 
     def _receive(self, value: Any, name: str) -> Any:
-        """Plain data, copied; a handle for everything else. Exact types only: a subclass may lie about itself."""
-        kind: Any = type(value)
+        """Plain data, copied; a handle for everything else. By exact type: a subclass, or a false `__class__`, may lie about itself."""
+        kind = type(value)
         plain: Any = value
-        if kind in PLAIN or (isinstance(value, np.generic) and kind.__module__ == "numpy"):
+        if kind in PLAIN or kind in SCALARS:
             return plain
-        if isinstance(value, np.ndarray) and value.dtype != object:
-            return np.array(value, copy=True, subok=False)
-        if is_tensor(value):
-            return value.detach().clone()
         if kind in (list, tuple):
-            return kind(self._receive(item, name) for item in plain)
-        if kind is dict:
+            items = [self._receive(item, name) for item in plain]
+            return items if kind is list else tuple(items)
+        if issubclass(kind, np.ndarray):
+            array = np.array(plain, copy=True, subok=False)
+            return Handle(self, value, name) if array.dtype.hasobject else array
+        if _is_exact_tensor(kind):
+            return plain.detach().clone()
+        if issubclass(kind, tuple) and kind.__module__ == "torch.return_types":  # what `tensor.max(dim)` gives
+            return tuple(self._receive(item, name) for item in tuple.__iter__(plain))
+        if kind in DICTS:
             return {self._receive(key, name): self._receive(item, name) for key, item in plain.items()}
         return Handle(self, value, name)
 
@@ -197,7 +223,11 @@ class AbsentStudent:
     last_arguments: tuple = ()
     last_changed: tuple[int, ...] = ()
 
+    def __init__(self, run: Run):
+        self._run_state = run
+
     def __getattr__(self, name: str) -> Any:
+        self._run_state.remaining()
         raise NotWritten(f"`{name}` is not written yet.")
 
 
@@ -223,13 +253,29 @@ class _BoundedText(io.TextIOBase):
 
 
 @contextlib.contextmanager
-def _captured(printed: _BoundedText, notes: list[str]) -> Iterator[None]:
-    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed), warnings.catch_warnings(record=True) as caught:
+def _captured(printed: _BoundedText, run: Run) -> Iterator[None]:
+    """Text printed and warnings go to the case's notes; the student's settings of floating-point errors end with the call."""
+    seen: list[None] = []
+
+    def keep(message: Warning | str, *_arguments: Any, **_named: Any) -> None:
+        if len(seen) < MAX_WARNINGS:
+            seen.append(None)
+            run.note(f"Python warned: {_clip(_text(message), 200)}")
+
+    with (
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+        warnings.catch_warnings(),
+        np.errstate(divide="warn", over="warn", invalid="warn", under="ignore"),  # as NumPy has it by default
+    ):
+        warnings.showwarning = keep
         warnings.simplefilter("always")
         yield
-    for message in dict.fromkeys(f"Python warned: {_clip(str(warning.message), 200)}" for warning in caught[:20]):
-        if message not in notes:
-            notes.append(message)
+
+
+def _is_exact_tensor(kind: type) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and kind in (torch.Tensor, torch.nn.Parameter)
 
 
 def _public(function: Callable) -> bool:
@@ -247,39 +293,58 @@ def _public(function: Callable) -> bool:
 
 
 def _identical(before: Any, after: Any) -> bool:
-    """Bit for bit the same plain data, NaN included."""
+    """Is what was sent, bit for bit, what is there now? `after` is as `_receive` gives it."""
+    if isinstance(before, Handle) or isinstance(after, Handle):
+        return isinstance(before, Handle) or callable(before)
     if isinstance(before, np.ndarray):
         return isinstance(after, np.ndarray) and before.shape == after.shape and before.dtype == after.dtype and before.tobytes() == after.tobytes()
     if is_tensor(before):
-        return before.shape == after.shape and before.dtype == after.dtype and bool(((before == after) | (before.isnan() & after.isnan())).all())
+        alike = is_tensor(after) and before.shape == after.shape and before.dtype == after.dtype
+        return alike and bool(((before == after) | (before.isnan() & after.isnan())).all())
     if isinstance(before, list | tuple):
-        return len(before) == len(after) and all(_identical(*pair) for pair in zip(before, after, strict=True))
+        return type(before) is type(after) and len(before) == len(after) and all(_identical(*pair) for pair in zip(before, after, strict=True))
     if isinstance(before, dict):
-        return before.keys() == after.keys() and all(_identical(before[key], after[key]) for key in before)
-    if isinstance(before, float | np.floating) and before != before:
-        return after != after
-    return before is after or bool(before == after)
+        return isinstance(after, dict) and before.keys() == after.keys() and all(_identical(before[key], after[key]) for key in before)
+    if isinstance(after, np.ndarray | list | tuple | dict) or is_tensor(after):
+        return False
+    return before is after or bool(before == after) or (before != before and after != after)
 
 
-def _text(error: BaseException) -> str:
+def _failure(error: BaseException, name: str) -> Exception:
+    """What student code raised, as text alone."""
+    message = _text(error)
+    if isinstance(error, NotImplementedError) and not message:
+        return NotWritten(_not_written(name, error))
+    return StudentError(type(error).__name__, _clip(message, 300), _where(error))
+
+
+def _text(thing: object) -> str:
+    """The message of an exception or warning: an exact str, whatever its class does."""
     try:
-        return str(error)
-    except Exception:
+        return str.__str__(str(thing))
+    except (TimeUp, KeyboardInterrupt):
+        raise
+    except BaseException:
         return "(its message could not be read)"
 
 
 def _not_written(name: str, error: BaseException) -> str:
     """Says which function is missing: the one that the check called, or one that it relies on."""
-    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
-    missing = frame.f_code.co_name
+    frames = _student_frames(error)
+    missing = frames[-1][0].f_code.co_name if frames else name
     reason = "" if missing == name or name.endswith(f".{missing}") else f" `{name}` relies on it."
     return f"`{missing}` is not written yet: replace its `raise NotImplementedError`.{reason}"
 
 
+def _student_frames(error: BaseException) -> list[tuple[types.FrameType, int]]:
+    """Frames and lines that the error passed through, but for the grader's own."""
+    own = __name__.partition(".")[0]
+    return [pair for pair in traceback.walk_tb(error.__traceback__) if str(pair[0].f_globals.get("__name__")).partition(".")[0] != own]
+
+
 def _where(error: BaseException) -> str:
     """The last line of the student's own code that the error passed through."""
-    own = __name__.partition(".")[0]
-    frames = [frame for frame in traceback.walk_tb(error.__traceback__) if frame[0].f_globals.get("__name__", "").partition(".")[0] != own]
+    frames = _student_frames(error)
     mine = [frame for frame in frames if _is_notebook_cell(frame[0].f_code)] or frames
     if not mine:
         return ""
@@ -290,6 +355,10 @@ def _where(error: BaseException) -> str:
 
 def _is_notebook_cell(code: types.CodeType) -> bool:
     return "ipykernel_" in code.co_filename or code.co_filename.startswith("<")
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiouAEIOU' else 'a'} {noun}"
 
 
 def _clip(text: str, length: int) -> str:
