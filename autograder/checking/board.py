@@ -1,5 +1,6 @@
 """The progress board at the top of each chapter: brought up to date by every check that runs below it."""
 
+import sqlite3
 from html import escape
 from typing import Any
 
@@ -22,6 +23,13 @@ def state(item: Exercise, records: dict[str, progress.Record]) -> str:
     return "partly" if record.score else "open"
 
 
+def _records() -> dict[str, progress.Record]:
+    try:
+        return progress.records()
+    except (sqlite3.Error, OSError):  # the next check says what is amiss with the file
+        return {}
+
+
 class Board:
     """How far somebody is in a chapter, as it stands when it is shown."""
 
@@ -32,12 +40,12 @@ class Board:
         return {"text/plain": repr(self), "text/html": self.html()}
 
     def __repr__(self) -> str:
-        records = progress.records()
+        records = _records()
         return "  ".join(f"{MARKS[state(item, records)][0]} {item.name}" for item in self._exercises)
 
     def html(self) -> str:
         """The points so far, and a mark for each exercise."""
-        records = progress.records()
+        records = _records()
         points = sum(item.points for item in self._exercises)
         earned = sum(min(records[item.id].score, item.points) for item in self._exercises if item.id in records)
         items = []

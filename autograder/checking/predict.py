@@ -12,12 +12,12 @@ MIMETYPE = "application/vnd.large-models-prediction+json"
 
 
 class Prediction:
-    """A prediction beside its outcome. Its text form is its score: 1 when one was made, 0 when not."""
+    """A prediction beside its outcome. Its text form is its score: `points` when one was made, 0 when not."""
 
     def __init__(self, name: str, guess: Any, truth: Any, because: str = "", footer: str = "", points: float = 1):
         self.name, self.guess, self.truth, self.because, self._footer = name, guess, truth, because, footer
-        self.made = not (guess is Ellipsis or guess is None or (isinstance(guess, str) and guess.strip(" .…") == ""))
-        self.score = points if self.made else 0.0
+        self.made = _made(guess)
+        self.score = float(points) if self.made else 0.0
 
     def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any]:
         shown = _show(self.guess) if self.made else "none made; write one down and run both cells again"
@@ -32,7 +32,7 @@ class Prediction:
         return {"text/plain": repr(self), "text/html": html, MIMETYPE: record}
 
     def __repr__(self) -> str:
-        return str(float(self.score))
+        return str(self.score)
 
     def __str__(self) -> str:
         return f"You predicted {_show(self.guess) if self.made else 'nothing'}; it is {_show(self.truth)}. {self.because}".strip()
@@ -42,7 +42,7 @@ def reveal(name: str, *, guess: Any, truth: Any, because: str = "", points: floa
     """Show a prediction against what happened.
 
     name     "chapter.name" of the prediction
-    guess    what the student wrote down; `...` when they did not
+    guess    what the student wrote down; `...` when they did not. Of several in a list, tuple or dict, all must be there
     truth    what the program found
     because  the reason in a sentence, shown with the outcome
     """
@@ -50,6 +50,12 @@ def reveal(name: str, *, guess: Any, truth: Any, because: str = "", points: floa
     if prediction.made:
         prediction._footer = progress.record_prediction(name, _show(guess), _show(truth))
     return prediction
+
+
+def _made(guess: Any) -> bool:
+    if isinstance(guess, dict | list | tuple):
+        return len(guess) > 0 and all(map(_made, guess.values() if isinstance(guess, dict) else guess))
+    return not (guess is Ellipsis or guess is None or (isinstance(guess, str) and guess.strip(" .…") == ""))
 
 
 def _show(value: Any) -> str:

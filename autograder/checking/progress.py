@@ -87,17 +87,21 @@ def record_prediction(id: str, guess: str, truth: str) -> str:
 
 
 def records() -> dict[str, Record]:
-    """The best result of every exercise tried, by id."""
-    with _open(reading=True) as database:
-        rows = database.execute("select id, score, points, tries, first_solved from exercises").fetchall() if database else []
-    return {row[0]: Record(*row) for row in rows}
+    """The best result of every exercise tried, by id. sqlite3.Error when the file cannot be read."""
+    return {row[0]: Record(*row) for row in _read("exercises", "id, score, points, tries, first_solved")}
 
 
 def predictions() -> dict[str, PredictionRecord]:
-    """Every prediction made, by id."""
+    """Every prediction made, by id. sqlite3.Error when the file cannot be read."""
+    return {row[0]: PredictionRecord(*row) for row in _read("predictions", "id, guess, truth, made")}
+
+
+def _read(table: str, columns: str) -> list[tuple]:
     with _open(reading=True) as database:
-        rows = database.execute("select id, guess, truth, made from predictions").fetchall() if database else []
-    return {row[0]: PredictionRecord(*row) for row in rows}
+        # another notebook may have made the file a moment ago, and not yet its tables
+        if database is None or not database.execute("select 1 from sqlite_master where name = ?", (table,)).fetchone():
+            return []
+        return database.execute(f"select {columns} from {table}").fetchall()
 
 
 def _write(statement: str, values: tuple) -> str:
