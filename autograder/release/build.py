@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import nbformat
@@ -94,23 +95,27 @@ def to_text(node: NotebookNode) -> str:
 
 def build(langs: Iterable[str] = ("en",), root: Path = ROOT, only: Iterable[Chapter] | None = None) -> dict[Path, str]:
     """The content of every student notebook by path; nothing is written. Raises `SourceError` with the mistakes of all chapters."""
-    files: dict[Path, str] = {}
-    problems: list[Problem] = []
-    for chapter in chapters(root / "solutions") if only is None else only:
-        try:
-            for lang in langs:
-                files[notebook_path(chapter, lang, root)] = to_text(notebook(chapter, "student", lang))
-        except SourceError as error:
-            problems.extend(error.problems)
-    if problems:
-        raise SourceError(problems)
-    return files
+    wanted = chapters(root / "solutions") if only is None else only
+    return _texts([(notebook_path(chapter, lang, root), chapter, "student", lang) for chapter in wanted for lang in langs])
 
 
 def build_solutions(folder: Path, langs: Iterable[str] = ("en",), root: Path = ROOT, only: Iterable[Chapter] | None = None) -> dict[Path, str]:
     """The content of solution notebooks below `folder`, one subfolder a language; nothing is written. Raises `SourceError`."""
-    wanted = list(chapters(root / "solutions") if only is None else only)
-    return {folder / lang / f"{chapter.slug}.ipynb": to_text(notebook(chapter, "solution", lang)) for chapter in wanted for lang in langs}
+    wanted = chapters(root / "solutions") if only is None else only
+    return _texts([(folder / lang / f"{chapter.slug}.ipynb", chapter, "solution", lang) for chapter in wanted for lang in langs])
+
+
+def _texts(wanted: list[tuple[Path, Chapter, str, str]]) -> dict[Path, str]:
+    files: dict[Path, str] = {}
+    problems: dict[Problem, None] = {}  # each is met once for every language
+    for path, chapter, edition, lang in wanted:
+        try:
+            files[path] = to_text(notebook(chapter, edition, lang))
+        except SourceError as error:
+            problems.update(dict.fromkeys(error.problems))
+    if problems:
+        raise SourceError(list(problems))
+    return files
 
 
 def stale(files: dict[Path, str], root: Path = ROOT, complete: bool = True) -> list[str]:
@@ -120,8 +125,8 @@ def stale(files: dict[Path, str], root: Path = ROOT, complete: bool = True) -> l
         name = path.relative_to(root)
         if not path.exists():
             lines.append(f"{name}: missing; run `course build`")
-        elif (found := path.read_text(encoding="utf-8")) != text:
-            lines.append(f"{name}:{_first_difference(found, text)}: stale; run `course build` (never edit a built notebook)")
+        elif (found := path.read_bytes()) != text.encode():
+            lines.append(f"{name}:{_first_difference(found, text.encode())}: stale; run `course build` (never edit a built notebook)")
     for folder in {path.parent for path in files} if complete else ():
         lines.extend(f"{path.relative_to(root)}: has no source; remove it" for path in sorted(folder.glob("*.ipynb")) if path not in files)
     return lines
@@ -131,7 +136,7 @@ def write(files: dict[Path, str]) -> list[Path]:
     """Write what changed, each file whole or not at all. Returns the paths written."""
     written = []
     for path, text in files.items():
-        if path.exists() and path.read_text(encoding="utf-8") == text:
+        if path.exists() and path.read_bytes() == text.encode():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
@@ -206,8 +211,6 @@ def _cell_id(cell: Cell, grading: dict, seen: Counter) -> str:
     return base if seen[base] == 1 else f"{base}-{seen[base]}"
 
 
-def _first_difference(found: str, wanted: str) -> int:
-    for number, (one, other) in enumerate(zip(found.splitlines(), wanted.splitlines(), strict=False), 1):
-        if one != other:
-            return number
-    return 1
+def _first_difference(found: bytes, wanted: bytes) -> int:
+    pairs = zip_longest(found.split(b"\n"), wanted.split(b"\n"))
+    return next(number for number, (one, other) in enumerate(pairs, 1) if one != other)

@@ -43,7 +43,7 @@ def find_chapter(wanted: str, folder: Path | None = None) -> Chapter:
     """The chapter called "3", "03", "backprop" or "03_backprop". Raises `UnknownChapter`."""
     known = chapters(folder)
     for chapter in known:
-        if wanted in (chapter.number, chapter.name, chapter.slug) or (wanted.isdigit() and int(wanted) == int(chapter.number)):
+        if wanted in (chapter.number, chapter.name, chapter.slug) or (wanted.isdecimal() and int(wanted) == int(chapter.number)):
             return chapter
     near = difflib.get_close_matches(wanted, [name for chapter in known for name in (chapter.name, chapter.slug)], 1)
     listing = ", ".join(chapter.slug for chapter in known) or "none yet"
