@@ -129,12 +129,13 @@ def check_notebook(path: Path, *, seconds: int = 120, train: bool = False) -> No
 
 
 def show(report: NotebookReport) -> None:
-    """Every exercise's table on the terminal, then what was not reached, then the totals."""
+    """Every exercise's table on the terminal, one line where nothing is written yet; what was not reached; the totals."""
     console = Console(highlight=False, soft_wrap=True)
     for result in report.results:
-        text = Text(render.as_text(result))
-        text.stylize("bold", 0, text.plain.find("\n"))
-        console.print(text)
+        head, *cases = render.as_text(result).splitlines()
+        if result.status == "not written":  # every case says the same
+            cases = [f"  {message}" for message in dict.fromkeys(case.message for case in result.cases)]
+        console.print(Text.assemble((head, "bold"), *(f"\n{line}" for line in cases)))
     for item in report.not_reached:
         console.print(Text.assemble((f"{item.exercise}: not reached, 0 of {item.points:g} points.", "bold"), f"\n  {item.reason}"))
     if report.faults:
@@ -148,6 +149,16 @@ def show(report: NotebookReport) -> None:
     if report.predictions:
         total += f", {sum(item.state == 'made' for item in report.predictions)} of {len(report.predictions)} predictions made"
     console.print(Text(f"{total}, in {report.seconds:.0f} s.", "bold"))
+
+
+class _Client(NotebookClient):
+    """Keeps what checks and predictions show and nothing else: a cell that prints without end must not fill the memory."""
+
+    def output(self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int) -> NotebookNode | None:
+        shown = msg["content"].get("data") or {}
+        if MIMETYPE in shown or predict.MIMETYPE in shown:
+            return super().output(outs, msg, display_id, cell_index)
+        return None
 
 
 class _Run:
@@ -176,7 +187,7 @@ class _Run:
     async def to_its_end(self, folder: Path) -> None:
         """Run the cells in `folder`, in a kernel of this interpreter whatever other kernels are installed, and end the kernel."""
         manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))
-        client = NotebookClient(self._node, km=manager, **self._client_options)
+        client = _Client(self._node, km=manager, **self._client_options)
         client.log.setLevel("CRITICAL")  # what it would log is in the report
         try:
             try:
@@ -220,6 +231,8 @@ class _Run:
         message = _clip(content["evalue"].strip().partition("\n")[0], 120)
         if not content["ename"]:  # the time limit's
             self._note(cell, message)
+        elif content["ename"] == "NotImplementedError" and not message:
+            self._note(cell, "needs something that is not written yet")
         else:
             self._note(cell, f"raised {content['ename']}: {message}" if message else f"raised {content['ename']}")
 

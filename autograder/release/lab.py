@@ -75,7 +75,8 @@ def report(copies: list[Copy]) -> None:
         elif copy.beside:
             typer.echo(f"{copy.path}: your work stays as it is; a newer release is beside it: {copy.beside.name}")
     same = sum(copy.state in ("current", "yours") for copy in copies)
-    typer.echo(f"{len(copies)} chapters in {copies[0].path.parent}" + (f", {same} as you left them." if same else "."))
+    number = "1 chapter" if len(copies) == 1 else f"{len(copies)} chapters"
+    typer.echo(f"{number} in {copies[0].path.parent}" + (f", {same} as you left them." if same else "."))
 
 
 def launch(folder: Path, port: int = 8888, browser: bool = True) -> None:
@@ -184,8 +185,9 @@ def _environment(folder: Path) -> dict[str, str]:
     _write_json(hidden / "kernels" / "python3" / "kernel.json", kernel)
     _write_json(hidden / "labconfig" / "default_setting_overrides.json", LAB_DEFAULTS)
     environment = dict(os.environ)
-    for name in ("JUPYTER_PATH", "JUPYTER_CONFIG_PATH"):
-        environment[name] = os.pathsep.join([str(hidden), *filter(None, [environment.get(name)])])
+    programs = Path(sys.executable).parent  # so that its terminals find `course`
+    for name, first in (("JUPYTER_PATH", hidden), ("JUPYTER_CONFIG_PATH", hidden), ("PATH", programs)):
+        environment[name] = os.pathsep.join([str(first), *filter(None, [environment.get(name)])])
     return environment
 
 

@@ -1,7 +1,6 @@
 """`course check`: a whole notebook run without a browser, and a reason for every check that gave no result."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import pytest
 
 from autograder.checking import notebook as room
 from autograder.errors import CourseError
+from autograder.release import build
+from autograder.release.chapters import chapters
 
 CHECK = """
 import signal, sys
@@ -68,11 +69,17 @@ def test_a_solved_notebook_is_solved_and_stays_the_same_to_the_byte(house, tmp_p
     assert "98_tiny: 2 of 2 exercises solved, 5 of 5 points, 1 of 1 predictions made" in told
 
 
-def test_a_fresh_notebook_is_reached_everywhere_and_worth_nothing(house, tmp_path):
-    report = room.check_notebook(write(tmp_path / "mine.ipynb", house.notebook()))
+def test_a_fresh_notebook_is_reached_everywhere_and_worth_nothing(house, tmp_path, capsys):
+    node = house.notebook()
+    node.cells.append(nbformat.v4.new_code_cell("double(2)"))
+    report = room.check_notebook(write(tmp_path / "mine.ipynb", node))
     assert [result.status for result in report.results] == ["not written", "not written"]
     assert not report.solved and report.score == 0 and report.not_reached == ()
     assert report.predictions == (room.Predicted("tiny.four", "not made", "", "4"),)
+    assert str(report.faults[-1]) == "code cell 9 (`double(2)`) needs something that is not written yet"
+    room.show(report)
+    told = capsys.readouterr().out
+    assert "tiny.double: 0 of 2 points. Nothing here yet.\n  `double` is not written yet" in told and "a whole number" not in told
 
 
 def test_the_report_is_plain_json_whose_exit_code_tells_unsolved_from_solved(house, tmp_path):
@@ -112,8 +119,9 @@ def test_a_check_that_was_deleted_is_told(house, tmp_path):
     assert missing.exercise == "tiny.half" and "no cell that checks it" in missing.reason and report.score == 2
 
 
-def test_a_slow_cell_is_stopped_and_the_rest_goes_on(house, tmp_path):
-    path = write(tmp_path / "mine.ipynb", house.notebook("solution"), predict_four="import time\ntime.sleep(60)")
+@pytest.mark.parametrize("endless", ["import time\ntime.sleep(60)", "import time\nwhile True: print('x' * 10_000)"])
+def test_a_slow_cell_is_stopped_and_the_rest_goes_on(house, tmp_path, endless):
+    path = write(tmp_path / "mine.ipynb", house.notebook("solution"), predict_four=endless)
     report = room.check_notebook(path, seconds=2)
     assert report.solved and report.seconds < 30
     assert str(report.faults[0]) == "code cell 2 (`import time`) took longer than 2 s"
@@ -219,7 +227,8 @@ def test_ctrl_c_ends_the_run_with_one_line_and_no_kernel_left(house, tmp_path):
     assert ends_within(kernel, 5)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="kills by signal")
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for the kernel in /proc")
 def test_a_check_killed_outright_leaves_no_kernel_either(house, tmp_path):
     sleep = f"import os, pathlib, time\npathlib.Path({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\ntime.sleep(300)"
     process = start_check(str(write(tmp_path / "mine.ipynb", house.notebook("solution"), double=sleep)))
@@ -229,3 +238,12 @@ def test_a_check_killed_outright_leaves_no_kernel_either(house, tmp_path):
     process.kill()
     process.communicate(timeout=30)
     assert ends_within(int((tmp_path / "pid").read_text()), 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.slug)
+def test_the_solution_notebook_of_every_chapter_is_solved_without_a_fault(chapter, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_PROGRESS", "off")
+    report = room.check_notebook(write(tmp_path / "mine.ipynb", build.notebook(chapter, "solution")))
+    assert report.faults == () and report.not_reached == ()
+    assert report.solved and len(report.predictions) > 0

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from autograder.errors import CourseError
 from autograder.release import lab
+from autograder.release.chapters import ROOT
 
 NAME = "98_tiny.ipynb"
 
@@ -252,3 +253,10 @@ def test_each_copy_is_reported_in_one_line(house, tmp_path, capsys):
     lab.report(lab.prepare(tmp_path / "mine", root=house.root))
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 2 and "98_tiny.new.ipynb" in told[0] and "your work stays" in told[0]
+
+
+@pytest.mark.skipif(not list((ROOT / "notebooks" / "en").glob("*.ipynb")), reason="no chapter is released yet")
+def test_the_courses_own_chapters_are_copied_to_the_byte(tmp_path):
+    copies = lab.prepare(tmp_path)
+    released = files(ROOT / "notebooks" / "en")
+    assert files(tmp_path) == released and [copy.path.name for copy in copies] == list(released)

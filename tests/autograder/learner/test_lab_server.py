@@ -101,6 +101,7 @@ def test_what_the_user_had_on_jupyters_paths_stays_there_behind_the_courses_own(
     hidden = str(tmp_path / ".course" / "jupyter")
     assert found["environment"]["JUPYTER_PATH"] == os.pathsep.join([hidden, "/one:/two"])
     assert found["environment"]["JUPYTER_CONFIG_PATH"] == hidden
+    assert found["environment"]["PATH"] == os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 @pytest.mark.parametrize("port", [0, -1, 65536])
