@@ -1,5 +1,6 @@
 """Reads nbgrader's gradebook, and records in it the submissions that could not be graded."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,11 +8,13 @@ from typing import Any
 
 from nbformat import v4
 from nbgrader.api import Gradebook, MissingEntry
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import SAWarning, SQLAlchemyError
 
 from autograder.errors import CourseError
 from autograder.gradebook.classroom import Classroom
 from autograder.release.build import to_text, write_whole
+
+warnings.filterwarnings("ignore", category=SAWarning, module=r"nbgrader\b")  # about nbgrader's own way of adding rows
 
 
 @dataclass(frozen=True)

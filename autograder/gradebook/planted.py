@@ -175,7 +175,7 @@ def _broken(full: Chapterful) -> list[Planted]:
         Planted("killed", to_text(_with_programs(rights, {first.name: "import os\n\nos._exit(3)\n"})), 0.0, "crashed"),
         Planted("deleted-check", to_text(_without(rights, check)), full.exercise_points),
         Planted("deleted-both", to_text(_without(rights, check, first.name)), rest),
-        Planted("skipping", to_text(skipping), untouched(full)),
+        Planted("skipping", to_text(skipping), 0.0),
         Planted("forging", to_text(forged), 0.0, "tampered"),
         Planted("unreadable", to_text(rights)[: len(to_text(rights)) // 2], 0.0, "unreadable"),
         Planted("not-a-notebook", json.dumps({"cells": "none"}), 0.0, "unreadable"),
