@@ -1,7 +1,9 @@
 """`course lab` starts a real JupyterLab: the course's defaults, this interpreter's kernel, a clean end."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -31,14 +33,15 @@ def get(port: int, path: str):
         return json.load(answer)
 
 
-def wait_for(port: int, process: subprocess.Popen, log: Path) -> None:
-    for _ in range(600):
+def port_of(process: subprocess.Popen, log: Path) -> int:
+    """The port that the server says it took, once it answers there."""
+    for _ in range(1200):
         assert process.poll() is None, log.read_text(encoding="utf-8")
-        try:
-            get(port, "/api/status")
-            return
-        except OSError:
-            time.sleep(0.1)
+        if told := re.search(r"http://127\.0\.0\.1:(\d+)/lab", log.read_text(encoding="utf-8")):
+            with contextlib.suppress(OSError):
+                get(int(told[1]), "/api/status")
+                return int(told[1])
+        time.sleep(0.1)
     raise AssertionError(log.read_text(encoding="utf-8"))
 
 
@@ -63,21 +66,21 @@ def test_a_real_server_has_the_courses_defaults_and_kernel_takes_another_port_an
     with socket.socket() as taken, log.open("w", encoding="utf-8") as output:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        first = taken.getsockname()[1]
+        wanted = taken.getsockname()[1]
         process = subprocess.Popen(
-            [sys.executable, "-c", LAUNCH, str(mine), str(first)], env=environment, stdin=terminal, stdout=output, stderr=output
+            [sys.executable, "-c", LAUNCH, str(mine), str(wanted)], env=environment, stdin=terminal, stdout=output, stderr=output
         )
         try:
-            wait_for(first + 1, process, log)
-            setting = get(first + 1, "/lab/api/settings/@jupyterlab/notebook-extension:tracker")
-            kernels = get(first + 1, "/api/kernelspecs")
-            listing = get(first + 1, "/api/contents")
+            port = port_of(process, log)
+            setting = get(port, "/lab/api/settings/@jupyterlab/notebook-extension:tracker")
+            kernels = get(port, "/api/kernelspecs")
+            listing = get(port, "/api/contents")
         finally:
             process.send_signal(signal.SIGINT)
             time.sleep(0.5)
             process.send_signal(signal.SIGINT)
             try:
-                code = process.wait(timeout=30)
+                code = process.wait(timeout=60)
             finally:
                 process.kill()
                 os.close(keyboard)
@@ -86,10 +89,11 @@ def test_a_real_server_has_the_courses_defaults_and_kernel_takes_another_port_an
     assert setting["schema"]["properties"]["windowingMode"]["default"] == "defer" and setting["settings"] == {}
     assert kernels["default"] == "python3" and kernels["kernelspecs"]["python3"]["spec"]["argv"][0] == sys.executable
     assert [entry["name"] for entry in listing["content"]] == ["98_tiny.ipynb"]
+    assert port != wanted and f"The port {wanted} is already in use" in text
     assert code == 0 and "Traceback" not in text
     assert ("started with --allow-root" in text) == (os.geteuid() == 0)
     with pytest.raises(urllib.error.URLError):
-        get(first + 1, "/api/status")
+        get(port, "/api/status")
 
 
 def test_what_the_user_had_on_jupyters_paths_stays_there_behind_the_courses_own(tmp_path, monkeypatch):
