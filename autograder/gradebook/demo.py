@@ -70,7 +70,7 @@ def demo(folder: Path, as_json: bool = False) -> bool:
     room = open_class(folder)
     planted.write_class(submissions, folder, chapter.slug)
     with marks.gradebook(room, writing=True) as book:
-        book.update_or_create_assignment(chapter.slug, duedate=planted.DUE)
+        book.update_or_create_assignment(chapter.slug, **{"duedate": planted.DUE})
     results = {result.student: result for result in grading.grade(folder, quiet=as_json)}
     exported = _export(room, chapter.slug)
     rows = [_compare(item, results.get(item.student), exported.get(item.student), full.max_score) for item in submissions]
@@ -86,8 +86,10 @@ def show(rows: list[Comparison]) -> None:
     """A table of planted against graded."""
     right = sum(row.right for row in rows)
     table = Table(title=f"{right} of {len(rows)} submissions came out as planted")
-    for heading in ("", "student", "planted", "graded", "planted score", "score", "of", "seconds"):
-        table.add_column(heading, justify="right" if "s" in heading and heading not in ("student",) and heading != "planted" else "left")
+    for heading in ("", "student", "planted", "graded"):
+        table.add_column(heading)
+    for heading in ("planted score", "score", "of", "seconds"):
+        table.add_column(heading, justify="right")
     for row in rows:
         numbers = (f"{row.planted_score:g}", f"{row.score:g}", f"{row.max_score:g}", f"{row.seconds:.1f}")
         table.add_row("✓" if row.right else "✗", escape(row.student), row.planted_status, row.status, *numbers)

@@ -40,7 +40,8 @@ td.none { color: #666; }
 figure { margin: 1.5rem 0; break-inside: avoid; }
 figure img { max-width: 100%; height: auto; }
 figcaption { color: #444; max-width: 45rem; }
-@media print { body { margin: 0; max-width: none; font-size: 11px; } .wide { overflow: visible; } tr, h2, h3 { break-inside: avoid; break-after: avoid; } }
+@media print { body { margin: 0; max-width: none; font-size: 11px; }
+  .wide { overflow: visible; } tr, h2, h3 { break-inside: avoid; break-after: avoid; } }
 """
 
 

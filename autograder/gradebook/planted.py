@@ -135,15 +135,23 @@ def _rights(full: Chapterful) -> NotebookNode:
     return _with_programs(full.solved(), {item.name: _program(item, item.rights[0]) for item in full.exercises})
 
 
+def _bare(node: NotebookNode) -> NotebookNode:
+    """The notebook of someone who deleted all but the imports, the answers and the checks. It runs in a third of the time."""
+    changed = copy.deepcopy(node)
+    imports = next(cell for cell in changed.cells if cell.cell_type == "code")
+    changed.cells = [cell for cell in changed.cells if cell is imports or _grade_id(cell)]
+    return changed
+
+
 def _working(full: Chapterful) -> list[Planted]:
     stubs = {name: text for name, text in list(_released_answers(full).items())[1::2] if STUB in text}
     half = sum(item.points for item in full.exercises if item.name not in stubs)
     return [
         Planted("ada", to_text(_predicted(full.solved())), full.full),
         Planted("ben", to_text(_predicted(_rights(full))), full.full),
-        Planted("cheerful", to_text(_predicted(_each_answer(full.solved(), lambda text: NOISE + text))), full.full),
-        Planted("late", to_text(full.solved()), full.exercise_points, late=True),
-        Planted("partly", to_text(_with_programs(_rights(full), stubs)), half),
+        Planted("cheerful", to_text(_each_answer(_bare(_rights(full)), lambda text: NOISE + text)), full.exercise_points),
+        Planted("late", to_text(_bare(_rights(full))), full.exercise_points, late=True),
+        Planted("partly", to_text(_bare(_with_programs(_rights(full), stubs))), half),
         Planted("empty", to_text(full.released()), untouched(full)),
     ]
 
@@ -157,15 +165,16 @@ def _wrong(full: Chapterful) -> list[Planted]:
             variant = item.wrongs[number] if number < len(item.wrongs) else item.rights[0]
             programs[item.name] = _program(item, variant)
             score += points_after(item, variant.fails)
-        students.append(Planted(f"wrong-{number + 1}", to_text(_with_programs(full.solved(), programs)), round(score, 2)))
+        node = full.solved() if number == 0 else _bare(full.solved())
+        students.append(Planted(f"wrong-{number + 1}", to_text(_with_programs(node, programs)), round(score, 2)))
     return students
 
 
 def _broken(full: Chapterful) -> list[Planted]:
     """The ways in which submissions go wrong, by accident and on purpose."""
-    first, rights = full.exercises[0], _rights(full)
+    first, rights = full.exercises[0], _bare(_rights(full))
     check = f"check-{first.name}"
-    forged = _with_programs(full.solved(), {first.name: FORGED})
+    forged = _with_programs(_bare(full.solved()), {first.name: FORGED})
     skipping = copy.deepcopy(full.released())
     for cell in skipping.cells:
         cell.metadata["tags"] = ["train", "skip-execution"]
@@ -184,7 +193,7 @@ def _broken(full: Chapterful) -> list[Planted]:
 
 def _slow(full: Chapterful) -> list[Planted]:
     """Loops that never end: inside a function, in a cell, and in a cell that will not be interrupted."""
-    rights = _rights(full)
+    rights = _bare(_rights(full))
     item = min(full.exercises, key=lambda item: item.seconds + len(item.case_names))
     name, rest = item.name, full.exercise_points - item.points
     looping = f"def {name}(*_arguments, **_named):\n    while True:\n        pass\n"

@@ -3,11 +3,11 @@
 import base64
 import io
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 DARK, LIGHT, INK = "#0072b2", "#a6cee8", "#222222"  # blue and a tint of it, safe for all kinds of colour vision
 WIDTH = 7.2  # inches
@@ -50,7 +50,7 @@ def failures(labels: Sequence[str], counts: Sequence[int]) -> str:
     axes.set_yticks(range(len(labels)), [_clip(label, 70) for label in labels], parse_math=False, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("submissions")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _uri(figure)
 
 
@@ -63,9 +63,8 @@ def _figure(height: float) -> tuple[Figure, Axes]:
 
 def _uri(figure: Figure) -> str:
     """SVG without a date, so that the same class gives the same page."""
-    settings: dict[str, Any] = {"svg.hashsalt": "class report", "svg.fonttype": "path"}
     file = io.BytesIO()
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context({"svg.hashsalt": "class report", "svg.fonttype": "path"}):
         figure.savefig(file, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(file.getvalue()).decode()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -108,20 +109,25 @@ def overview(room: Classroom) -> list[Overview]:
 
 def show(item: Overview) -> None:
     """A table on the terminal, with a legend of its columns."""
-    table = Table(title=f"{item.assignment}: {len(item.rows)} submissions", caption=_legend(item), caption_justify="left")
-    for heading in ("student", "status", "score", "of", *map(str, range(1, len(item.columns) + 1))):
-        table.add_column(heading, justify="left" if heading in ("student", "status") else "right", no_wrap=True, overflow="ellipsis")
+    table = Table(title=f"{item.assignment}: {len(item.rows)} submissions", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("student", overflow="fold")
+    table.add_column("status", no_wrap=True)
+    for heading in ("score", "of", *map(str, range(1, len(item.columns) + 1))):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in item.rows:
-        cells = [page.mark(score, column.points) for score, column in zip(row.scores, item.columns, strict=True)]
+        cells = [_mark(score, column.points) for score, column in zip(row.scores, item.columns, strict=True)]
         status = row.status + (" *" if row.needs_person else "")
         table.add_row(escape(row.student), status, f"{row.score:g}", f"{row.max_score:g}", *cells)
-    Console().print(table)
-
-
-def _legend(item: Overview) -> str:
+    console = Console()
+    console.print(table)
     names = ", ".join(f"{number} {column.name} ({column.points:g})" for number, column in enumerate(item.columns, 1))
-    waiting = "; * waits for a person's marks" if any(row.needs_person for row in item.rows) else ""
-    return f"✓ full marks, – none, otherwise points. {names}{waiting}"
+    waiting = "  * waits for a person's marks" if any(row.needs_person for row in item.rows) else ""
+    console.print(f"✓ full marks  ◐ some  – none{waiting}\n{names}", highlight=False, markup=False)
+
+
+def _mark(score: float, points: float) -> str:
+    shown = page.mark(score, points)
+    return shown if shown in "✓–" else "◐"
 
 
 def _columns(assignment: str, entry: Submission) -> tuple[Column, ...]:

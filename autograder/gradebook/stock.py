@@ -11,9 +11,7 @@ from autograder.errors import CourseError
 
 def quiet_environment(scratch: Path) -> dict[str, str]:
     """What a grading process adds to its environment: one thread, no progress kept, none of the person's Jupyter settings."""
-    folders = {
-        name: str(scratch / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "MPLCONFIGDIR")
-    }
+    folders = {name: str(scratch / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])  # nbgrader calls `alembic` by name
     return folders | {"PATH": path, "COURSE_PROGRESS": "off", "COURSE_SIZE": "small", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
 
