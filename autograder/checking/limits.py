@@ -8,7 +8,6 @@ Code that swallows the interruption (`except:` in an endless loop) meets it agai
 Only code in another thread that also keeps every exception it caught escapes that.
 """
 
-import contextlib
 import ctypes
 import signal
 import sys
@@ -109,12 +108,15 @@ def _with_thread(limit: _Limit, action: Callable[[], Result]) -> Result:
             wait = REPEAT
 
     threading.Thread(target=watch, daemon=True).start()
+    stopped = False
     try:
         return action()
     finally:
-        while limit.in_force or not finished.is_set():
-            with contextlib.suppress(TimeUp):  # one that arrives now comes too late to matter
+        while not stopped:
+            try:
                 limit.lift()
                 with lock:
                     finished.set()
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # one that has not been delivered yet is withdrawn
+                stopped = True
+            except TimeUp:  # planted a moment ago, and delivered here: too late to matter
+                pass
