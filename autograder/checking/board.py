@@ -8,9 +8,10 @@ from IPython.display import display
 
 from autograder.checking import progress
 from autograder.checking.exercise import Exercise, load_chapter
-from autograder.checking.render import BLUE, GREY, ORANGE
+from autograder.checking.render import BLUE, ORANGE, sign
 
-MARKS = {"solved": ("✓", BLUE), "partly": ("◐", ORANGE), "open": ("✗", ORANGE), "not tried": ("○", GREY)}
+MARKS = {"solved": "✓", "partly": "◐", "open": "✗", "not tried": "○"}
+COLOURS = {"solved": BLUE, "partly": ORANGE, "open": ORANGE}
 
 
 def state(item: Exercise, records: dict[str, progress.Record]) -> str:
@@ -41,7 +42,7 @@ class Board:
 
     def __repr__(self) -> str:
         records = _records()
-        return "  ".join(f"{MARKS[state(item, records)][0]} {item.name}" for item in self._exercises)
+        return "  ".join(f"{MARKS[state(item, records)]} {item.name}" for item in self._exercises)
 
     def html(self) -> str:
         """The points so far, and a mark for each exercise."""
@@ -51,14 +52,12 @@ class Board:
         items = []
         for item in self._exercises:
             word = state(item, records)
-            mark, colour = MARKS[word]
-            items.append(
-                f'<span style="color:{colour};margin-right:1em;white-space:nowrap" title="{word}"><strong>{mark}</strong> {escape(item.name)}</span> '
-            )
+            mark = sign(MARKS[word], COLOURS[word]) if word in COLOURS else MARKS[word]
+            items.append(f'<span style="margin-right:1em;white-space:nowrap" title="{word}">{mark} {escape(item.name)}</span> ')
         return (
             '<div class="course-board" role="status" style="padding:6px 0">'
             f"<div><strong>Your progress: {earned:g} of {points:g} points</strong></div>"
-            f"<div>{''.join(items)}</div></div>"
+            f'<div style="line-height:1.8">{"".join(items)}</div></div>'
         )
 
 

@@ -6,7 +6,8 @@ from autograder.checking.results import CaseResult, ExerciseResult
 
 MARKS = {"passed": "✓", "failed": "✗", "raised": "✗", "timeout": "✗", "missing": "○", "broken": "!"}
 WORDS = {"passed": "right", "failed": "wrong", "raised": "raised an error", "timeout": "too slow", "missing": "not written", "broken": "check failed"}
-# Blue and orange tell apart under every common colour blindness, and carry white text; the marks and words do without any colour.
+# Blue and orange tell apart under every common colour blindness; the marks and words do without any colour. No colour has a
+# contrast of 4.5:1 both on white and on JupyterLab's dark ground, so these are the ground of white signs, and all other text keeps the page's colour.
 BLUE, ORANGE, GREY = "#0b6aa2", "#b34700", "#6b6b6b"
 COLOURS = {"passed": BLUE, "missing": GREY, "broken": GREY}
 
@@ -29,9 +30,17 @@ def as_html(result: ExerciseResult, footer: str = "") -> str:
     return (
         f'<div class="course-check" data-exercise="{escape(result.exercise)}" data-status="{result.status}" '
         f'style="border-left:4px solid {colour};padding:6px 12px;margin:4px 0;max-width:60em">'
-        f'<div><strong>{escape(label)}</strong> <span style="color:{colour};font-weight:600">{escape(headline(result))}</span></div>'
-        f'<table aria-label="{escape(label)}" style="margin:6px 0 0 0;border-collapse:collapse;width:100%"><tbody>{rows}</tbody></table>{foot}</div>'
+        f"<div><strong>{escape(label)}</strong> {sign(headline(result), colour)}</div>"
+        f'<table aria-label="{escape(label)}" style="margin:6px 0 0 0;border-collapse:collapse;width:100%;font-size:inherit">'
+        f"<tbody>{rows}</tbody></table>{foot}</div>"
     )
+
+
+def sign(text: str, colour: str) -> str:
+    """A mark or a few words in white on one of the colours above; also on paper, where browsers leave grounds out unless told."""
+    style = "display:inline-block;min-width:1em;padding:0 .4em;border-radius:3px;color:#fff;font-weight:600;line-height:1.5;text-align:center"
+    printed = "-webkit-print-color-adjust:exact;print-color-adjust:exact"
+    return f'<span style="{style};background-color:{colour};{printed}">{escape(text)}</span>'
 
 
 def headline(result: ExerciseResult) -> str:
@@ -45,11 +54,11 @@ def headline(result: ExerciseResult) -> str:
 
 def _row(case: CaseResult) -> str:
     colour = COLOURS.get(case.outcome, ORANGE)
-    cell = "text-align:left;vertical-align:top;padding:2px 8px;border:none;white-space:normal"
+    cell = "text-align:left;vertical-align:top;padding:3px 10px 3px 0;border:none;white-space:normal"
     details = "".join(f'<div style="opacity:.85;white-space:pre-wrap">{escape(line)}</div>' for line in _details(case))
     return (
         f'<tr class="course-case" data-outcome="{case.outcome}" style="background:none">'
-        f'<td style="{cell};color:{colour};font-weight:700;width:1em" title="{WORDS[case.outcome]}">{MARKS[case.outcome]}</td>'
+        f'<td style="{cell};width:2em" title="{WORDS[case.outcome]}">{sign(MARKS[case.outcome], colour)}</td>'
         f'<td style="{cell}"><span>{escape(case.name)}</span>{details}</td></tr>'
     )
 
