@@ -173,7 +173,7 @@ def _close(actual: Any, expected: Any, what: str, rtol: float | None, atol: floa
     _no_nan(found, what, wanted)
     with np.errstate(all="ignore"):
         alike = (found == wanted) | (np.isnan(found) & np.isnan(wanted))  # equal infinities differ by nothing
-        error = np.where(alike, 0.0, np.nan_to_num(np.abs(found - wanted), nan=np.inf))
+        error = np.where(alike, 0.0, np.nan_to_num(np.abs(found - wanted), nan=np.inf, posinf=np.inf))
         allowed = absolute + relative * np.where(np.isfinite(wanted), np.abs(wanted), 0.0)
         if not (error > allowed).any():
             return
