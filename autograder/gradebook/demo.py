@@ -70,7 +70,7 @@ def demo(folder: Path, as_json: bool = False) -> bool:
     room = open_class(folder)
     planted.write_class(submissions, folder, chapter.slug)
     with marks.gradebook(room, writing=True) as book:
-        book.update_or_create_assignment(chapter.slug, **{"duedate": planted.DUE})
+        book.update_or_create_assignment(chapter.slug, duedate=planted.DUE)
     results = {result.student: result for result in grading.grade(folder, quiet=as_json)}
     exported = _export(room, chapter.slug)
     rows = [_compare(item, results.get(item.student), exported.get(item.student), full.max_score) for item in submissions]

@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import psutil
 import rich.progress
@@ -33,6 +34,42 @@ STRANGERS = (
 )
 
 __all__ = ["Graded", "grade", "run_submission", "show"]
+
+
+class Stopped(Exception):
+    """The batch has been stopped; the submission counts as not graded."""
+
+
+class Batch:
+    """The processes that run at present, so that all can be ended at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[BaseProcess] = set()
+        self.stopped = False
+
+    @contextmanager
+    def running(self, process: BaseProcess) -> Iterator[None]:
+        """Starts the process, which does not outlive the block, nor do its kernels. Raises `Stopped` when the batch has been."""
+        with self._lock:
+            if self.stopped:
+                raise Stopped
+            process.start()
+            self._running.add(process)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._running.discard(process)
+            _end(process)
+
+    def stop(self) -> None:
+        """End what runs, and start nothing more."""
+        with self._lock:
+            self.stopped = True
+            running = list(self._running)
+        for process in running:
+            _end(process)
 
 
 def grade(folder: Path, assignment: str | None = None, student: str | None = None, force: bool = False, quiet: bool = False) -> list[Graded]:
@@ -64,20 +101,20 @@ def grade(folder: Path, assignment: str | None = None, student: str | None = Non
     return [_with_present_score(room, results[key]) if key not in todo else results[key] for key in wanted]
 
 
-def run_submission(room: Classroom, assignment: str, student: str, *, seconds: float = SUBMISSION_SECONDS) -> Graded:
-    """Run and score one submission, and record it in the gradebook. Never raises for what a submission does.
+def run_submission(room: Classroom, assignment: str, student: str, *, seconds: float = SUBMISSION_SECONDS, batch: Batch | None = None) -> Graded:
+    """Run and score one submission, and record it in the gradebook. Never raises for what a submission does, only `Stopped` with its batch.
 
     The only place that knows how a submission is run: here stock nbgrader's Autograde in a process of its own.
     """
-    started = time.monotonic()
+    started, batch = time.monotonic(), batch or Batch()
     log = room.logs / f"{student}-{assignment}.log"
     with tempfile.TemporaryDirectory(prefix="grade-", ignore_cleanup_errors=True) as scratch:
         answer = Path(scratch) / "answer.json"
-        process = _context().Process(target=_worker, args=(str(room.folder), assignment, student, str(log), scratch, str(answer)))
-        with _running(process):
+        process = _context().Process(target=_worker, args=(str(room.folder), assignment, student, str(log), scratch, str(answer), dict(os.environ)))
+        with batch.running(process):
             process.join(seconds)
             in_time = not process.is_alive()
-        if _stop.is_set():
+        if batch.stopped:
             shutil.rmtree(room.autograded(student, assignment), ignore_errors=True)
             raise Stopped
         if not in_time:
@@ -148,9 +185,9 @@ def _run_all(room: Classroom, book: Ledger, todo: list[tuple[str, str]]) -> Gene
 
     def run(student: str, assignment: str) -> Graded:
         book.forget(student, assignment)
-        return run_submission(room, assignment, student)
+        return run_submission(room, assignment, student, batch=batch)
 
-    _stop.clear()
+    batch = Batch()
     pool = ThreadPoolExecutor(WORKERS)
     futures: dict[Future[Graded], tuple[str, str]] = {pool.submit(run, *key): key for key in todo}
     try:
@@ -158,7 +195,7 @@ def _run_all(room: Classroom, book: Ledger, todo: list[tuple[str, str]]) -> Gene
             yield future.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        _stop_running()
+        batch.stop()
         pool.shutdown(wait=True)
 
 
@@ -176,17 +213,6 @@ def _progress(console: Console, total: int, quiet: bool):
         yield lambda result: bar.update(task, advance=1, description=f"graded {escape(result.student)}")
 
 
-# Processes of one submission each
-
-_lock = threading.Lock()
-_alive: set[BaseProcess] = set()
-_stop = threading.Event()
-
-
-class Stopped(Exception):
-    """The batch has been stopped; the submission counts as not graded."""
-
-
 def _context() -> ForkServerContext | SpawnContext:
     """Processes forked from a server that has imported nbgrader; where there is no fork, fresh ones."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
@@ -196,35 +222,11 @@ def _context() -> ForkServerContext | SpawnContext:
     return context
 
 
-def _worker(*arguments: str) -> None:
+def _worker(*arguments: Any) -> None:
     """Runs in the new process; nbgrader is imported there, not here."""
     from autograder.gradebook import worker
 
     worker.main(*arguments)
-
-
-@contextmanager
-def _running(process: BaseProcess) -> Iterator[None]:
-    """Starts the process, which does not outlive the block, nor do its kernels."""
-    with _lock:
-        if _stop.is_set():
-            raise Stopped
-        process.start()
-        _alive.add(process)
-    try:
-        yield
-    finally:
-        with _lock:
-            _alive.discard(process)
-        _end(process)
-
-
-def _stop_running() -> None:
-    with _lock:
-        _stop.set()
-        running = list(_alive)
-    for process in running:
-        _end(process)
 
 
 def _end(process: BaseProcess) -> None:

@@ -1,6 +1,5 @@
 """Reads nbgrader's gradebook, and records in it the submissions that could not be graded."""
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,13 +7,11 @@ from typing import Any
 
 from nbformat import v4
 from nbgrader.api import Gradebook, MissingEntry
-from sqlalchemy.exc import SAWarning, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from autograder.errors import CourseError
 from autograder.gradebook.classroom import Classroom
 from autograder.release.build import to_text, write_whole
-
-warnings.filterwarnings("ignore", category=SAWarning, module=r"nbgrader\b")  # about nbgrader's own way of adding rows
 
 
 @dataclass(frozen=True)
@@ -40,8 +37,11 @@ class Submission:
 
 
 @contextmanager
-def gradebook(room: Classroom, *, writing: bool = False) -> Iterator[Gradebook]:
-    """nbgrader's gradebook, opened so that two processes can wait for each other. Raises `CourseError` when it is damaged."""
+def gradebook(room: Classroom, *, writing: bool = False) -> Iterator[Any]:
+    """nbgrader's gradebook (a `Gradebook`, whose annotations speak of columns where values are), opened so that processes wait for each other.
+
+    Raises `CourseError` when it is damaged.
+    """
     mode = "rw" if writing else "ro"
     try:
         with Gradebook(f"sqlite:///{room.gradebook.as_uri()}?mode={mode}&uri=true&timeout=60", room.course_id) as book:
@@ -61,9 +61,9 @@ def score_of(room: Classroom, student: str, assignment: str) -> tuple[float, flo
     """Points and the most that can be had; 0 points for a submission that the gradebook does not know."""
     with gradebook(room) as book:
         try:
-            entry: Any = book.find_submission(assignment, student)
+            entry = book.find_submission(assignment, student)
         except MissingEntry:
-            released: Any = book.find_assignment(assignment)
+            released = book.find_assignment(assignment)
             return 0.0, round(float(released.max_score), 6)
         return round(float(entry.score), 6), round(float(entry.max_score), 6)
 
@@ -75,7 +75,8 @@ def record_failure(room: Classroom, student: str, assignment: str, reason: str) 
     """
     with gradebook(room, writing=True) as book:
         book.update_or_create_student(student)
-        entry: Any = book.update_or_create_submission(assignment, student)
+        with book.db.no_autoflush:  # nbgrader adds a submission in steps; flushed between two of them it warns
+            entry = book.update_or_create_submission(assignment, student)
         for notebook in entry.notebooks:
             for grade in notebook.grades:
                 grade.auto_score = 0

@@ -105,11 +105,13 @@ def points_after(item: Exercise, failed: Iterable[str]) -> float:
     wrong = set(failed)
     if unknown := wrong - set(item.case_names):
         raise ValueError(f"{item.id} has no case {min(unknown)!r}")
+    if item.mends and wrong >= set(item.mends):
+        return 0.0
     return round(item.points * (len(item.case_names) - len(wrong)) / len(item.case_names), 2)
 
 
 def untouched(full: Chapterful) -> float:
-    """Points of the notebook as released: none for a stub; a program to be mended passes what it passed as it was found.
+    """Points of the notebook as released: none for a stub, none for a program to be mended.
 
     Raises ValueError for such a program without a wrong solution called "... as it was found", which says what it fails.
     """

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 DARK, LIGHT, INK = "#0072b2", "#a6cee8", "#222222"  # blue and a tint of it, safe for all kinds of colour vision
-WIDTH = 7.2  # inches
+WIDTH = 9.0  # inches
 
 
 def histogram(scores: Sequence[float], max_score: float) -> str:
@@ -47,7 +47,7 @@ def failures(labels: Sequence[str], counts: Sequence[int]) -> str:
     figure, axes = _figure(0.7 + 0.32 * len(labels))
     bars = axes.barh(range(len(labels)), counts, color=DARK)
     axes.bar_label(bars, padding=3, color=INK, fontsize=8)
-    axes.set_yticks(range(len(labels)), [_clip(label, 70) for label in labels], parse_math=False, fontsize=8)
+    axes.set_yticks(range(len(labels)), [_clip(label, 90) for label in labels], parse_math=False, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel("submissions")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

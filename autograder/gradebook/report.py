@@ -166,16 +166,16 @@ def _failed_by(path: Path) -> set[tuple[str, str]]:
         if path.stat().st_size > MAX_BYTES:
             return set()
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {
+            (str(record.get("exercise")), str(case.get("name")))
+            for cell in cells
+            for output in cell.get("outputs", [])
+            for record in [_record(output)]
+            for case in record.get("cases", [])
+            if isinstance(case, dict) and case.get("outcome") in ("failed", "raised", "timeout")
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):  # what a stranger's notebook may lead to
         return set()
-    return {
-        (str(record.get("exercise")), str(case.get("name")))
-        for cell in cells
-        for output in cell.get("outputs", [])
-        for record in [_record(output)]
-        for case in record.get("cases", [])
-        if isinstance(case, dict) and case.get("outcome") in ("failed", "raised", "timeout")
-    }
 
 
 def _record(output: dict) -> dict[str, Any]:

@@ -41,14 +41,19 @@ class OneSubmission(Autograde):
             raise
 
 
-def main(folder: str, assignment: str, student: str, log: str, scratch: str, answer: str) -> None:
-    """Grade submitted/STUDENT/ASSIGNMENT of the class in `folder` and write {"status", "reason"} into the file `answer`."""
+def main(folder: str, assignment: str, student: str, log: str, scratch: str, answer: str, environment: dict[str, str]) -> None:
+    """Grade submitted/STUDENT/ASSIGNMENT of the class in `folder` and write {"status", "reason"} into the file `answer`.
+
+    log          what nbgrader has to say goes there
+    scratch      a folder that is removed afterwards
+    environment  added to the variables that this process has
+    """
     os.setsid()
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     null = os.open(os.devnull, os.O_RDONLY)
     for target, source in ((0, null), (1, descriptor), (2, descriptor)):
         os.dup2(source, target)
-    os.environ.update(stock.quiet_environment(Path(scratch)))
+    os.environ.update(environment | stock.quiet_environment(Path(scratch)))
     for name in ("jupyter_config_dir", "jupyter_data_dir", "jupyter_runtime_dir", "ipythondir"):
         (Path(scratch) / name).mkdir(mode=0o700, exist_ok=True)
     os.chdir(folder)
@@ -127,13 +132,14 @@ def graded_reason(path: Path) -> tuple[str, str]:
     """The status of a submission that was graded to its end, and what there is to say about it, from its graded notebook."""
     slow, silent, raised = [], [], []
     for place, cell in enumerate(nbformat.read(path, as_version=4).cells):
+        place_name = name_of(cell, place)
         names = {output.ename for output in cell.get("outputs", []) if output.output_type == "error"}
         for name, places in ((TIMEOUT, slow), (NO_VERDICT, silent)):
             if name in names:
-                places.append(name_of(cell, place))
+                places.append(place_name)
         names -= {TIMEOUT, NO_VERDICT, "NotImplementedError"}
-        if names and cell.metadata.get("nbgrader", {}).get("solution"):
-            raised.append(f"{name_of(cell, place)} ({min(names)[:40]})")
+        if names and place_name not in slow and cell.metadata.get("nbgrader", {}).get("solution"):
+            raised.append(f"{place_name} ({min(names)[:40]})")
     said = []
     for text, places in (("no verdict was reached in", silent), ("ran out of time:", slow), ("raised:", raised)):
         if places:
