@@ -14,6 +14,7 @@ from autograder.checking.compare import (
     gradient,
     holds,
     inputs_unchanged,
+    is_object,
     raises,
     same,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "gradient",
     "holds",
     "inputs_unchanged",
+    "is_object",
     "load_chapter",
     "raises",
     "registered",

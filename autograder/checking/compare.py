@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from autograder.checking.cases import Mismatch, StudentError
-from autograder.checking.student import PLAIN, is_tensor, kind_of
+from autograder.checking.student import Handle, PLAIN, is_tensor, kind_of
 
 TOLERANCES = {"float16": (1e-2, 1e-3), "bfloat16": (2e-2, 1e-3), "float32": (1e-4, 1e-6), "complex64": (1e-4, 1e-6)}  # relative, absolute
 FLOAT64_TOLERANCE = (1e-7, 1e-9)
@@ -149,6 +149,11 @@ def inputs_unchanged(student: Any) -> None:
     """The last call left its arguments as they were."""
     if student.last_changed:
         raise Mismatch(f"Argument number {student.last_changed[0] + 1} was changed in place: the caller's array now holds something else.")
+
+
+def is_object(value: Any) -> bool:
+    """Is it an object that stays with the student, and not plain data?"""
+    return isinstance(value, Handle)
 
 
 def _close(actual: Any, expected: Any, what: str, rtol: float | None, atol: float | None, dtype: bool) -> None:

@@ -51,6 +51,7 @@ class Exercise:
     seconds: float
     needs: tuple[str, ...]
     reference: tuple[str, ...]
+    mends: tuple[str, ...]
     title: str
     function: Callable[[Any, np.random.Generator], None]
     wrongs: list[Variant] = field(default_factory=list)
@@ -100,7 +101,7 @@ class Exercise:
         found = {case.name: case for case in self._cases(student, run, seed)}
         for name in self.case_names:
             found.setdefault(name, CaseResult(name, "broken", "The check ended before it came to this case, which is not your fault."))
-        return ExerciseResult(self.id, self.title, self.points, tuple(found.values()), time.monotonic() - started)
+        return ExerciseResult(self.id, self.title, self.points, tuple(found.values()), time.monotonic() - started, self.mends)
 
     def _cases(self, student: Any, run: Run, seed: int) -> list[CaseResult]:
         token = current_run.set(run)
@@ -120,7 +121,13 @@ _registry: dict[str, Exercise] = {}
 
 
 def exercise(
-    id: str, *, points: float, seconds: float = 5, needs: str | Iterable[str] = (), reference: str | Iterable[str] = ()
+    id: str,
+    *,
+    points: float,
+    seconds: float = 5,
+    needs: str | Iterable[str] = (),
+    reference: str | Iterable[str] = (),
+    mends: str | Iterable[str] = (),
 ) -> Callable[[Callable], Exercise]:
     """Make an exercise of a function `(student, rng)` whose body is a list of cases.
 
@@ -129,6 +136,7 @@ def exercise(
     seconds    limit for each case
     needs      names of the objects that the check is given, in order; by default the one that the exercise is named after
     reference  modules of course_lib that answer the exercise, closed to student code while it is graded
+    mends      of a bug hunt, the cases that the program fails as it is found: nothing is earned before one of them passes
     """
     chapter, dot, name = id.partition(".")
     if not (dot and chapter.isidentifier() and name.isidentifier()):
@@ -148,6 +156,7 @@ def exercise(
             seconds=seconds,
             needs=(needs,) if isinstance(needs, str) else tuple(needs) or (name,),
             reference=(reference,) if isinstance(reference, str) else tuple(reference),
+            mends=(mends,) if isinstance(mends, str) else tuple(mends),
             title=(inspect.getdoc(function) or name).splitlines()[0],
             function=function,
         )

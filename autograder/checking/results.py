@@ -32,13 +32,17 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class ExerciseResult:
-    """All cases of one exercise; every case is worth the same share of the points."""
+    """All cases of one exercise; every case is worth the same share of the points.
+
+    mends  of a bug hunt, the cases that the program fails as it is found: nothing is earned before one of them passes
+    """
 
     exercise: str
     title: str
     points: float
     cases: tuple[CaseResult, ...]
     seconds: float = 0.0
+    mends: tuple[str, ...] = ()
 
     @property
     def passed(self) -> int:
@@ -49,6 +53,8 @@ class ExerciseResult:
         """Points earned, rounded to a hundredth; full marks only when every case passed."""
         if self.solved:
             return float(self.points)
+        if self.mends and not any(case.passed for case in self.cases if case.name in self.mends):
+            return 0.0
         exact = self.points * self.passed / max(1, len(self.cases))
         rounded = round(exact, 2)
         return rounded if rounded < self.points else math.floor(100 * exact) / 100
@@ -73,6 +79,7 @@ class ExerciseResult:
             "score": self.score,
             "solved": self.solved,
             "seconds": round(self.seconds, 3),
+            "mends": list(self.mends),
             "cases": [asdict(case) | {"notes": list(case.notes)} for case in self.cases],
         }
 
@@ -80,4 +87,4 @@ class ExerciseResult:
 def result_from_dict(record: dict) -> ExerciseResult:
     """The inverse of `ExerciseResult.as_dict`. KeyError or TypeError when the record is none."""
     cases = tuple(CaseResult(**{**case, "notes": tuple(case["notes"])}) for case in record["cases"])
-    return ExerciseResult(record["exercise"], record["title"], record["points"], cases, record["seconds"])
+    return ExerciseResult(record["exercise"], record["title"], record["points"], cases, record["seconds"], tuple(record["mends"]))
