@@ -17,10 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, ViewportSize, expect, sync_playwright
 
+from autograder.checking.exercise import find
 from autograder.doctor import find_browser
 from course_lib.interactive import example_graph, graph_steps
 
@@ -30,7 +32,8 @@ PICTURE = Path(__file__).parents[2] / "docs" / "screenshots" / "chapter.png"
 COURSE = "from autograder.cli import course; course()"
 CHROMIUM = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 WINDOW: ViewportSize = {"width": 1200, "height": 800}
-PICTURE_SIZE: ViewportSize = {"width": 1200, "height": 980}
+ROOMY: ViewportSize = {"width": 1200, "height": 1400}  # a figure, an exercise and its check at once
+STATUS_BAR = 40  # pixels, with the edge above it
 # The page as it is most of the time; only starting the server and the kernel takes longer.
 PATIENCE, LONG_PATIENCE = 20_000, 60_000  # milliseconds
 
@@ -203,12 +206,15 @@ def test_a_wrong_answer_is_told_why_and_a_right_one_reaches_the_board_at_the_top
     entry = board.locator("[title]").filter(has_text="relu_backward")
     expect(entry).to_have_attribute("title", "not tried")
 
+    verdict = find("backprop.relu_backward").run({"relu_backward": lambda grad_out, z: np.maximum(grad_out, 0)})
+    assert 0 < verdict.score < verdict.points
     chapter.write_last_line("relu-backward", "return np.maximum(grad_out, 0)")
     table = chapter.run_with_check("relu-backward")
     expect(table).to_have_attribute("data-status", "partly")
-    expect(table).to_contain_text("0.5 of 2 points")
+    expect(table).to_contain_text(f"{verdict.score:g} of {verdict.points:g} points")
+    expect(table.locator('[data-outcome="passed"]')).to_have_count(verdict.passed)
     wrong = table.locator('[data-outcome="failed"]')
-    expect(wrong).to_have_count(3)
+    expect(wrong).to_have_count(len(verdict.cases) - verdict.passed)
     expect(wrong.filter(has_text="where z was positive").get_by_text("Hint: The slope there is 1")).to_be_visible()
     expect(entry).to_have_attribute("title", "partly")
 
@@ -216,9 +222,9 @@ def test_a_wrong_answer_is_told_why_and_a_right_one_reaches_the_board_at_the_top
     table = chapter.run_with_check("relu-backward")
     expect(table).to_have_attribute("data-status", "solved")
     expect(table.get_by_text("Solved.", exact=True)).to_be_visible()
-    expect(table.locator('[data-outcome="passed"]')).to_have_count(4)
+    expect(table.locator('[data-outcome="passed"]')).to_have_count(len(verdict.cases))
     expect(entry).to_have_attribute("title", "solved")
-    expect(board).to_contain_text("Your progress: 2 of ")
+    expect(board).to_contain_text(f"Your progress: {verdict.points:g} of ")
     own = chapter.page.locator(".jp-CodeCell").filter(has=board)
     expect(own.locator(".jp-InputPrompt")).to_have_text("[1]:")  # it did not run again
 
@@ -239,15 +245,17 @@ def test_the_bug_to_find_is_named_by_its_check_and_makes_the_readmes_picture(cha
     figure = chapter.page.get_by_alt_text("Forty noisy points.")
     expect(figure).to_be_visible()
     chapter.cell("mend-affine-backward").locator(".cm-content").click()
-    rows = chapter.run_with_check("mend-affine-backward").locator(".course-case")
-    wrong = rows.and_(chapter.page.locator('[data-outcome="failed"]')).first
+    table = chapter.run_with_check("mend-affine-backward")
+    wrong = table.locator('[data-outcome="failed"]').first
     expect(wrong).to_contain_text("the bias has a gradient of its own shape")
     expect(wrong).to_contain_text("Hint: ")
 
-    chapter.page.set_viewport_size(PICTURE_SIZE)
+    chapter.page.set_viewport_size(ROOMY)
     figure.evaluate("image => image.scrollIntoView()")
-    for part in (figure, rows.last):
-        expect(part).to_be_in_viewport(ratio=0.99)
+    box = table.bounding_box()
+    chapter.page.set_viewport_size({"width": ROOMY["width"], "height": round(box["y"] + box["height"]) + STATUS_BAR})
+    for part in (figure, table):
+        expect(part).to_be_in_viewport(ratio=0.98)
     picture = small_png(chapter.page.screenshot())
     (tmp_path / "chapter.png").write_bytes(picture)
     if os.environ.get("COURSE_UPDATE_SCREENSHOT") == "1":
