@@ -4,8 +4,6 @@ import sqlite3
 from html import escape
 from typing import Any
 
-from IPython.display import display
-
 from autograder.checking import progress
 from autograder.checking.exercise import Exercise, load_chapter
 from autograder.checking.render import BLUE, ORANGE, sign
@@ -63,6 +61,8 @@ class Board:
 
 def progress_board(chapter: str) -> None:
     """Show how far you are in a chapter; every `check` in the same notebook brings it up to date."""
+    from IPython.display import display  # here, so that the commands start without it
+
     board = Board(chapter)
     shown = display(board, display_id=True)
     if shown is not None:  # None outside a notebook

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from autograder.checking.cases import Mismatch, StudentError
-from autograder.checking.student import Handle, PLAIN, is_tensor, kind_of
+from autograder.checking.student import PLAIN, Handle, is_tensor, kind_of
 
 TOLERANCES = {"float16": (1e-2, 1e-3), "bfloat16": (2e-2, 1e-3), "float32": (1e-4, 1e-6), "complex64": (1e-4, 1e-6)}  # relative, absolute
 FLOAT64_TOLERANCE = (1e-7, 1e-9)
@@ -68,6 +67,8 @@ def gradient(actual: Any, function: Callable[[np.ndarray], float], at: np.ndarra
 
 def distribution(samples: Any, probabilities: Sequence[float], *, significance: float = 1e-4) -> None:
     """Samples 0 … K-1 follow `probabilities` (K,), by a chi-square test. A right sampler fails once in 1/significance runs."""
+    from scipy import special  # here, so that the commands start without it
+
     drawn = _array(samples, "the sample").ravel()
     whole = _is_numeric(drawn) and not np.iscomplexobj(drawn) and bool((drawn % 1 == 0).all())
     if not (whole and (drawn >= 0).all() and (drawn < len(probabilities)).all()):
@@ -83,7 +84,7 @@ def distribution(samples: Any, probabilities: Sequence[float], *, significance: 
     found, wanted = counts[~rare], expected[~rare]
     if expected[rare].any():
         found, wanted = np.append(found, counts[rare].sum()), np.append(wanted, expected[rare].sum())
-    p_value = float(stats.chisquare(found, wanted).pvalue) if len(found) > 1 else 1.0
+    p_value = float(special.chdtrc(len(found) - 1, ((found - wanted) ** 2 / wanted).sum())) if len(found) > 1 else 1.0
     if p_value < significance:
         worst = int(np.argmax(np.abs(counts - expected) / np.sqrt(np.maximum(expected, 1e-12))))
         often = "often" if counts[worst] > expected[worst] else "rarely"

@@ -1,10 +1,11 @@
 """Runs a check against objects as a notebook does, without a chapter around it."""
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 
-from autograder.checking.exercise import Exercise
+from autograder.checking import Exercise, exercise
 from autograder.checking.results import CaseResult, ExerciseResult
 
 
@@ -14,12 +15,22 @@ def _nothing_recorded(monkeypatch):
 
 
 @pytest.fixture
-def run() -> Callable[..., ExerciseResult]:
+def make() -> Callable[..., Exercise]:
+    """make(check, points, seconds, needs): an exercise of its own name."""
+    numbers = itertools.count()
+
+    def make(check: Callable, points: float = 3, seconds: float = 2, needs: tuple[str, ...] = ("f",)) -> Exercise:
+        return exercise(f"test.{check.__name__.strip('<>')}_{id(numbers)}_{next(numbers)}", points=points, seconds=seconds, needs=needs)(check)
+
+    return make
+
+
+@pytest.fixture
+def run(make) -> Callable[..., ExerciseResult]:
     """run(check, points=3, seconds=2, **objects): the result of `check(student, rng)` on objects handed in under their names."""
 
     def run(check: Callable, points: float = 3, seconds: float = 2, **objects: object) -> ExerciseResult:
-        item = Exercise("test.test", points, seconds, tuple(objects), (), "test", check)
-        return item.run(objects)
+        return make(check, points, seconds, tuple(objects)).run(objects)
 
     return run
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from autograder.checking import case, close, exercise, holds, same
 from autograder.checking.cases import CheckError
-from autograder.checking.exercise import Exercise, find, load_chapter
+from autograder.checking.exercise import find, load_chapter
 from autograder.checking.render import as_html, as_text
 from autograder.checking.results import CaseResult, ExerciseResult, result_from_dict
 
@@ -66,7 +66,7 @@ def test_the_limit_is_for_the_case_not_for_each_call(run):
 
 
 @pytest.mark.parametrize("touch", [lambda student: student.f(1), lambda student: student.f], ids=["call", "read"])
-def test_student_code_outside_a_case_is_the_checks_fault_and_so_it_is_when_cases_are_listed(run, touch):
+def test_student_code_outside_a_case_is_the_checks_fault_and_so_it_is_when_cases_are_listed(run, make, touch):
     def check(student, rng):
         touch(student)
         with case("reached"):
@@ -74,7 +74,7 @@ def test_student_code_outside_a_case_is_the_checks_fault_and_so_it_is_when_cases
 
     (only,) = run(check, f=abs).cases
     assert only.outcome == "broken" and "outside a case" in only.message
-    assert Exercise("t.t", 1, 1, ("f",), (), "t", check).case_names == (only.name,)
+    assert make(check).case_names == (only.name,)
 
 
 def test_nested_and_repeated_cases_and_names_never_asked_for_are_the_checks_fault(run):
@@ -155,7 +155,7 @@ def test_a_hint_is_shown_for_wrong_values_and_errors_but_not_for_the_wrong_kind_
     assert verdict(body, hint="HINT", f=lambda: np.ones(3)).hint == ""
 
 
-def test_case_names_lists_every_case_with_nobody_behind_student_and_disturbs_nothing():
+def test_case_names_lists_every_case_with_nobody_behind_student_and_disturbs_nothing(make):
     def check(student, rng):
         np.random.seed(1)  # noqa: NPY002
         for size in (1, 2, 3):
@@ -166,7 +166,7 @@ def test_case_names_lists_every_case_with_nobody_behind_student_and_disturbs_not
             same(student.Layer.name, "x")
 
     before = np.random.get_state()[1].tolist()  # noqa: NPY002
-    assert Exercise("t.t", 1, 1, ("Layer",), (), "t", check).case_names == ("size 1", "size 2", "size 3", "last")
+    assert make(check, needs=("Layer",)).case_names == ("size 1", "size 2", "size 3", "last")
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
 
 
@@ -185,7 +185,7 @@ def test_keyboard_interrupt_stops_the_check_and_leaves_stdout_and_the_next_check
     assert run(check, f=lambda: 1).solved
 
 
-def test_random_numbers_repeat_in_a_check_and_go_on_undisturbed_outside(run):
+def test_random_numbers_repeat_in_a_check_and_go_on_undisturbed_outside(make):
     import torch
 
     drawn = []
@@ -206,8 +206,9 @@ def test_random_numbers_repeat_in_a_check_and_go_on_undisturbed_outside(run):
     random.setstate(states[0])
     np.random.set_state(states[1])  # noqa: NPY002
     torch.set_rng_state(states[2])
-    run(check, f=f)
-    run(check, f=f)
+    item = make(check)
+    item.run({"f": f})
+    item.run({"f": f})
     assert next_draws() == wanted
     assert drawn[0] == drawn[1]
 

@@ -466,8 +466,8 @@ def test_private_names_are_out_of_reach():
 def test_a_process_that_runs_a_bad_check_writes_nothing_to_stderr():
     program = """
         import warnings, sys, numpy as np
-        from autograder.checking import case, close
-        from autograder.checking.exercise import Exercise
+        from autograder.checking import case, close, exercise
+        @exercise("a.b", points=1, seconds=0.3, needs=("f", "g"))
         def check(student, rng):
             with case("one"):
                 close(student.f(), np.array([1.0, 2.0]))
@@ -486,7 +486,7 @@ def test_a_process_that_runs_a_bad_check_writes_nothing_to_stderr():
             while True:
                 try: np.log(np.zeros(1))
                 except BaseException: pass
-        print(Exercise("a.b", 1, 0.3, ("f", "g"), (), "t", check).run({"f": f, "g": g}).score)
+        print(check.run({"f": f, "g": g}).score)
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60, check=True)
     assert (done.stdout, done.stderr) == ("0.0\n", "")

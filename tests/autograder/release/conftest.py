@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from autograder.checking.exercise import Exercise
+from autograder.checking.exercise import Exercise, exercise
 from autograder.release import build
 from autograder.release.chapters import Chapter
 
@@ -73,7 +73,7 @@ def _exercise(name: str) -> Exercise:
     def check(student, rng):
         """Never run here."""
 
-    return Exercise(f"tiny.{name}", 3, 1, (name,), (), name, check)
+    return exercise(f"tiny.{name}", points=3)(check)
 
 
 @pytest.fixture
