@@ -31,3 +31,12 @@ def objects(item: Exercise, solved: bool) -> dict:
     """What the chapter's check cell would hand to the check."""
     names = namespace(item.chapter, solved)
     return {name: names[name] for name in item.needs}
+
+
+def found(item: Exercise) -> dict:
+    """The program of a bug hunt as students find it, in a notebook where everything else is solved."""
+    names = dict(namespace(item.chapter, solved=True))
+    for cell in read(find_chapter(item.chapter).source).cells:
+        if cell.keys.get("exercise") == item.name:
+            exec(without_solution(cell.text), names)
+    return {name: names[name] for name in item.needs}
