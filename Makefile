@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Programs started by the commands below (jupyter, nbgrader) are found in .venv too. Not exported: `setup` must see the PATH you have.
 IN_VENV = PATH="$(CURDIR)/$(BIN):$$PATH"
 # Two test processes on one thread each: two processes of several threads get in each other's way.
-PYTEST = $(IN_VENV) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+PYTEST = $(IN_VENV) OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab demo test quick lint build-check clean

@@ -16,9 +16,9 @@
 # 7. **You need** Python, NumPy arrays (shapes, `@`, broadcasting) and the derivatives of school mathematics: of products, of $e^x$ and
 # $\log x$. You do not need any knowledge of neural networks.
 #
-# Every exercise ends with a `check(...)` cell. It shows which cases are right and, where one is not, what is wrong. Run it as often as you
-# like. The course grew out of five articles on large models. Where they are vague or wrong we say so and take them at their word; we call
-# them *the source articles*, and you need not have read them.
+# Every exercise ends with a `check(...)` cell: run the cell with your code, then the check. It shows which cases are right and, where one
+# is not, what is wrong. Run it as often as you like. The course grew out of five articles on large models. Where they are vague or wrong we
+# say so and take them at their word; we call them *the source articles*, and you need not have read them.
 
 # %%
 import math

@@ -70,13 +70,13 @@ def test_make_test_checks_format_lint_types_and_notebooks_before_all_tests(check
     assert [line.split()[:2] for line in ran[:2]] == [["ruff", "format"], ["ruff", "check"]]
     assert ran[2].split() == ["pyright"]
     assert ran[3] == "course build --check"
-    assert ran[4] == "pytest -n 2 --dist loadgroup"
+    assert ran[4] == "pytest -n 2 --dist loadfile"
     assert said.stdout.splitlines()[-1] == ran[4]
 
 
 def test_make_quick_leaves_out_slow_and_browser_tests(checkout):
     said = make("quick", with_python(checkout), cwd=checkout)
-    assert said.stdout.splitlines()[-1] == "pytest -n 2 --dist loadgroup -m not slow and not browser"
+    assert said.stdout.splitlines()[-1] == "pytest -n 2 --dist loadfile -m not slow and not browser"
 
 
 @pytest.mark.parametrize("program", ["ruff", "pyright"])
