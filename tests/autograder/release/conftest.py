@@ -1,4 +1,4 @@
-"""A tiny chapter, whose source a test may spoil, and exercises to go with it."""
+"""A toy chapter, whose source a test may spoil, and exercises to go with it."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from autograder.release.chapters import Chapter
 SOURCE = '''\
 # The author's note, which no notebook shows.
 # %% [markdown] lang="en"
-# # A tiny chapter
+# # A toy chapter
 #
 # Read this.
 
@@ -37,7 +37,7 @@ def double(x):
 
 
 # %% check="double"
-check("tiny.double", double)
+check("toy.double", double)
 
 # %% exercise="mend" minutes=10 level=2
 def mend(x):
@@ -53,7 +53,7 @@ def mend(x):
 
 
 # %% check="mend"
-check("tiny.mend", mend)
+check("toy.mend", mend)
 
 # %% figure="curve" alt="A line that rises."
 print("figure")
@@ -62,7 +62,7 @@ print("figure")
 trained = 1
 
 # %%
-predict.reveal("tiny.sign", guess=guess, truth=trained)
+predict.reveal("toy.sign", guess=guess, truth=trained)
 
 # %% [markdown] essay="card" points=6
 # Write a model card.
@@ -73,29 +73,29 @@ def _exercise(name: str) -> Exercise:
     def check(student, rng):
         """Never run here."""
 
-    return exercise(f"tiny.{name}", points=3)(check)
+    return exercise(f"toy.{name}", points=3)(check)
 
 
 @pytest.fixture
-def tiny(tmp_path, monkeypatch) -> Chapter:
-    """The chapter 42_tiny below tmp_path/solutions, with the exercises `double` and `mend`."""
+def toy(tmp_path, monkeypatch) -> Chapter:
+    """The chapter 42_toy below tmp_path/solutions, with the exercises `double` and `mend`."""
     (tmp_path / "solutions").mkdir()
-    chapter = Chapter("42", "tiny", tmp_path / "solutions" / "42_tiny.py")
+    chapter = Chapter("42", "toy", tmp_path / "solutions" / "42_toy.py")
     chapter.source.write_text(SOURCE, encoding="utf-8")
-    monkeypatch.setattr(build, "chapter_names", lambda: ["tiny"])
+    monkeypatch.setattr(build, "chapter_names", lambda: ["toy"])
     monkeypatch.setattr(build, "load_chapter", lambda _name: [_exercise("double"), _exercise("mend")])
     return chapter
 
 
 @pytest.fixture
-def spoil(tiny) -> Callable[[str, str, str], int]:
+def spoil(toy) -> Callable[[str, str, str], int]:
     """spoil(old, new, at): change the source once, and give the number of the line that holds `at` ("^at": of the line above it)."""
 
     def spoil(old: str, new: str, at: str) -> int:
-        text = tiny.source.read_text(encoding="utf-8")
+        text = toy.source.read_text(encoding="utf-8")
         assert text.count(old) == 1, old
         text = text.replace(old, new)
-        tiny.source.write_text(text, encoding="utf-8")
+        toy.source.write_text(text, encoding="utf-8")
         line = next(number for number, row in enumerate(text.splitlines(), 1) if at.removeprefix("^") in row)
         return line - at.startswith("^")
 

@@ -23,23 +23,23 @@ def by_role(node) -> dict:
     return {cell.metadata.nbgrader.grade_id: cell for cell in node.cells if "nbgrader" in cell.metadata}
 
 
-def test_students_find_a_stub_and_the_broken_program_to_the_letter(tiny):
-    cells = by_role(build.notebook(tiny))
+def test_students_find_a_stub_and_the_broken_program_to_the_letter(toy):
+    cells = by_role(build.notebook(toy))
     assert cells["double"].source == 'def double(x):\n    """Twice x."""\n    raise NotImplementedError'
     assert cells["mend"].source == (
         'def mend(x):\n    """Half of x, for a positive x."""\n    if x > 0:\n        return x // 2\n    return None'
     )  # fmt: skip
 
 
-def test_the_solution_notebook_is_solved_and_without_markers(tiny):
-    node = build.notebook(tiny, "solution")
+def test_the_solution_notebook_is_solved_and_without_markers(toy):
+    node = build.notebook(toy, "solution")
     assert by_role(node)["double"].source == 'def double(x):\n    """Twice x."""\n    secret_sum = x + x\n    return secret_sum'
     assert by_role(node)["mend"].source.endswith("    if x > 0:\n        return x / 2\n    return None")
     assert "###" not in sources(node)
 
 
-def test_the_instructors_notebook_keeps_the_markers_and_gives_the_students_one(tiny):
-    instructor, student = by_role(build.notebook(tiny, "instructor")), by_role(build.notebook(tiny))
+def test_the_instructors_notebook_keeps_the_markers_and_gives_the_students_one(toy):
+    instructor, student = by_role(build.notebook(toy, "instructor")), by_role(build.notebook(toy))
     for name in ("double", "mend"):
         assert "### BEGIN SOLUTION" in instructor[name].source
         assert without_solution(instructor[name].source) == student[name].source
@@ -62,16 +62,16 @@ def test_no_line_of_a_solution_and_no_marker_reaches_the_students_of_a_real_chap
     assert not [line for line in student if any(mark in line for mark in (BEGIN, ELSE, END))]
 
 
-def test_no_solution_line_or_marker_of_the_tiny_chapter_leaks(tiny):
-    text = build.to_text(build.notebook(tiny))
+def test_no_solution_line_or_marker_of_the_toy_chapter_leaks(toy):
+    text = build.to_text(build.notebook(toy))
     for secret in ("secret_sum", "x / 2", "BEGIN SOLUTION", "ELSE BROKEN", "END SOLUTION", "author's note"):
         assert secret not in text
 
 
 @pytest.mark.parametrize("edition", build.EDITIONS)
 @pytest.mark.parametrize("lang", ["en", "zh"])
-def test_every_edition_is_a_valid_notebook_for_jupyter_and_nbgrader(tiny, edition, lang):
-    node = nbformat.reads(build.to_text(build.notebook(tiny, edition, lang)), as_version=4)
+def test_every_edition_is_a_valid_notebook_for_jupyter_and_nbgrader(toy, edition, lang):
+    node = nbformat.reads(build.to_text(build.notebook(toy, edition, lang)), as_version=4)
     nbformat.validate(node)
     for cell in node.cells:
         if "nbgrader" in cell.metadata:
@@ -81,8 +81,8 @@ def test_every_edition_is_a_valid_notebook_for_jupyter_and_nbgrader(tiny, editio
     assert len(set(ids)) == len(ids)
 
 
-def test_each_role_is_expanded_to_what_nbgrader_needs(tiny):
-    cells = by_role(build.notebook(tiny))
+def test_each_role_is_expanded_to_what_nbgrader_needs(toy):
+    cells = by_role(build.notebook(toy))
     grading = {
         name: (cell.metadata.nbgrader.grade, cell.metadata.nbgrader.solution, cell.metadata.nbgrader.locked, cell.metadata.nbgrader.get("points"))
         for name, cell in cells.items()
@@ -94,34 +94,34 @@ def test_each_role_is_expanded_to_what_nbgrader_needs(tiny):
     }  # fmt: skip
     assert all(cell.metadata.deletable is False for cell in cells.values())
     assert cells["check-double"].metadata.editable is False and "editable" not in cells["double"].metadata
-    assert cells["double"].metadata.course == {"exercise": "tiny.double", "level": 1, "minutes": 5}
+    assert cells["double"].metadata.course == {"exercise": "toy.double", "level": 1, "minutes": 5}
 
 
-def test_figures_keep_their_alt_text_and_training_its_tag(tiny):
-    cells = build.notebook(tiny).cells
+def test_figures_keep_their_alt_text_and_training_its_tag(toy):
+    cells = build.notebook(toy).cells
     (figure,) = [cell for cell in cells if "figure" in cell.metadata.get("tags", [])]
     (train,) = [cell for cell in cells if "train" in cell.metadata.get("tags", [])]
     assert figure.metadata.alt == "A line that rises." and train.source == "trained = 1"
 
 
-def test_an_edition_holds_its_own_language_and_what_belongs_to_both(tiny):
-    english, chinese = (build.notebook(tiny, lang=lang) for lang in ("en", "zh"))
-    assert "A tiny chapter" in sources(english) and "很短的一章" not in sources(english)
-    assert "很短的一章" in sources(chinese) and "A tiny chapter" not in sources(chinese)
+def test_an_edition_holds_its_own_language_and_what_belongs_to_both(toy):
+    english, chinese = (build.notebook(toy, lang=lang) for lang in ("en", "zh"))
+    assert "A toy chapter" in sources(english) and "很短的一章" not in sources(english)
+    assert "很短的一章" in sources(chinese) and "A toy chapter" not in sources(chinese)
     assert "def double" in sources(english) and "def double" in sources(chinese)
     assert "很短的一章" in build.to_text(chinese)
 
 
-def test_ids_stay_when_an_unrelated_cell_is_inserted(tiny, spoil):
-    before = [cell.id for cell in build.notebook(tiny).cells]
+def test_ids_stay_when_an_unrelated_cell_is_inserted(toy, spoil):
+    before = [cell.id for cell in build.notebook(toy).cells]
     spoil("# %% train\n", "# %%\nprint('new')\n\n# %%\nprint('new')\n\n# %% train\n", "trained")
-    after = [cell.id for cell in build.notebook(tiny).cells]
+    after = [cell.id for cell in build.notebook(toy).cells]
     assert [id for id in after if id in before] == before and len(set(after)) == len(before) + 2
 
 
-def test_the_release_changes_with_the_content_and_only_with_it(tiny, spoil):
+def test_the_release_changes_with_the_content_and_only_with_it(toy, spoil):
     def release():
-        return build.notebook(tiny).metadata.course.release
+        return build.notebook(toy).metadata.course.release
 
     first = release()
     spoil("# The author's note", "# Another note", "Another")
@@ -131,23 +131,23 @@ def test_the_release_changes_with_the_content_and_only_with_it(tiny, spoil):
     assert release() != first
 
 
-def test_an_unknown_edition_is_refused(tiny):
+def test_an_unknown_edition_is_refused(toy):
     with pytest.raises(ValueError, match="unknown edition 'teacher'; there are student, solution, instructor"):
-        build.notebook(tiny, "teacher")
+        build.notebook(toy, "teacher")
 
 
 # Files
 
 
 @pytest.fixture
-def root(tiny) -> Path:
-    return tiny.source.parent.parent
+def root(toy) -> Path:
+    return toy.source.parent.parent
 
 
 def test_a_clean_build_is_not_stale_and_writes_nothing_again(root):
     files = build.build(("en", "zh"), root)
     written = build.write(files)
-    assert written == list(files) == [root / "notebooks" / lang / "42_tiny.ipynb" for lang in ("en", "zh")]
+    assert written == list(files) == [root / "notebooks" / lang / "42_toy.ipynb" for lang in ("en", "zh")]
     assert build.stale(files, root) == [] and build.write(files) == []
     assert not list(root.rglob(".*"))
 
@@ -162,8 +162,8 @@ def test_stale_missing_and_extra_notebooks_are_named(root):
     extra = english.parent / "41_gone.ipynb"
     extra.write_text("{}")
     assert build.stale(files, root) == [
-        f"notebooks/en/42_tiny.ipynb:{line}: stale; run `course build` (never edit a built notebook)",
-        "notebooks/zh/42_tiny.ipynb: missing; run `course build`",
+        f"notebooks/en/42_toy.ipynb:{line}: stale; run `course build` (never edit a built notebook)",
+        "notebooks/zh/42_toy.ipynb: missing; run `course build`",
         "notebooks/en/41_gone.ipynb: has no source; remove it",
     ]
     assert build.stale(files, root, complete=False)[-1].endswith("missing; run `course build`")
@@ -181,8 +181,8 @@ def test_any_other_bytes_are_stale_and_mended_by_a_build(root, spoilt):
     assert build.write(files) == [path] and path.read_bytes() == files[path].encode()
 
 
-def test_nothing_is_built_when_any_chapter_has_a_mistake_and_each_is_told_once(root, tiny, monkeypatch):
-    other = tiny.source.with_name("43_broken.py")
+def test_nothing_is_built_when_any_chapter_has_a_mistake_and_each_is_told_once(root, toy, monkeypatch):
+    other = toy.source.with_name("43_broken.py")
     other.write_text("# %% nonsense\n1\n\n# %% figure='a'\n1\n", encoding="utf-8")
     with pytest.raises(SourceError) as caught:
         build.build(("en", "zh"), root)
@@ -194,7 +194,7 @@ def test_nothing_is_built_when_any_chapter_has_a_mistake_and_each_is_told_once(r
 
 def test_solution_notebooks_go_into_a_folder_for_each_language(root):
     files = build.build_solutions(root / "out", ("en", "zh"), root)
-    assert [path.relative_to(root).as_posix() for path in files] == ["out/en/42_tiny.ipynb", "out/zh/42_tiny.ipynb"]
+    assert [path.relative_to(root).as_posix() for path in files] == ["out/en/42_toy.ipynb", "out/zh/42_toy.ipynb"]
     assert all("secret_sum" in text for text in files.values())
 
 

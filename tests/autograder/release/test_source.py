@@ -16,18 +16,18 @@ MISTAKES = {
     "duplicate check": ('# %% check="mend"', '# %% check="double" ', 'check="double" ', "duplicate id"),
     "duplicate predict": ("# %% train\n", '# %% predict="sign" points=1\n', "points=1", "duplicate id"),
     "duplicate essay": ("# %% train\n", '# %% [markdown] essay="card" points=1\n# x\n# %% train\n', 'essay="card" points=6', "duplicate id"),
-    "exercise without a check": ('# %% check="mend"\ncheck("tiny.mend", mend)', "# %%\n1", 'exercise="mend"', "'mend' has no check"),
+    "exercise without a check": ('# %% check="mend"\ncheck("toy.mend", mend)', "# %%\n1", 'exercise="mend"', "'mend' has no check"),
     "check without an exercise": (
         "# %% train\n",
-        '# %% check="other"\ncheck("tiny.other", 1)\n# %% train\n',
+        '# %% check="other"\ncheck("toy.other", 1)\n# %% train\n',
         'check="other"',
         "has no exercise before it",
     ),
     "exercise that the exercises file lacks": (
         "# %% train\n",
-        '# %% exercise="more" minutes=1 level=1\n### BEGIN SOLUTION\n1\n### END SOLUTION\n# %% check="more"\ncheck("tiny.more", 1)\n# %% train\n',
+        '# %% exercise="more" minutes=1 level=1\n### BEGIN SOLUTION\n1\n### END SOLUTION\n# %% check="more"\ncheck("toy.more", 1)\n# %% train\n',
         'exercise="more"',
-        "is not defined in autograder/exercises/tiny.py",
+        "is not defined in autograder/exercises/toy.py",
     ),
     "unknown key": ('figure="curve"', 'figure="curve" fig=3', "fig=3", "unknown header key 'fig'; known are alt, check"),
     "unknown word": ("# %% train", "# %% tarin", "tarin", "unknown header key 'tarin'"),
@@ -58,21 +58,21 @@ MISTAKES = {
     ),
     "figure without alt": (' alt="A line that rises."', "", 'figure="curve"', "needs alt="),
     "figure with an empty alt": ('alt="A line that rises."', 'alt=" "', 'figure="curve"', "needs alt="),
-    "prediction never revealed": ('predict.reveal("tiny.sign", guess=guess, truth=trained)', "1", 'predict="sign"', "'sign' is never revealed"),
+    "prediction never revealed": ('predict.reveal("toy.sign", guess=guess, truth=trained)', "1", 'predict="sign"', "'sign' is never revealed"),
     "prediction revealed in a comment only": ("predict.reveal(", "# predict.reveal(", 'predict="sign"', "'sign' is never revealed"),
     "revealed without a prediction": (
         "trained = 1",
-        '1\n# %%  \npredict.reveal("tiny.other", guess=1, truth=2)',
+        '1\n# %%  \npredict.reveal("toy.other", guess=1, truth=2)',
         "# %%  ",
         "nothing is predicted under 'other'",
     ),
-    "revealed twice": ("trained = 1", '1\n# %%  \npredict.reveal("tiny.sign", guess=1, truth=2)', "^guess=guess", "is revealed twice; first at line"),
-    "revealed without its chapter": ('"tiny.sign"', '"sign"', '^predict.reveal("sign"', 'should name the chapter: "tiny.sign"'),
+    "revealed twice": ("trained = 1", '1\n# %%  \npredict.reveal("toy.sign", guess=1, truth=2)', "^guess=guess", "is revealed twice; first at line"),
+    "revealed without its chapter": ('"toy.sign"', '"sign"', '^predict.reveal("sign"', 'should name the chapter: "toy.sign"'),
     "revealed in a train cell": ("trained = 1\n\n# %%\n", "trained = 1\n", "# %% train", "cannot reveal a prediction"),
-    "reveal not last": ("truth=trained)", "truth=trained)\nprint(1)", '^predict.reveal("tiny.sign"', "must be the last expression"),
-    "reveal with a semicolon": ("truth=trained)", "truth=trained);  # shown?", '^predict.reveal("tiny.sign"', "with no semicolon"),
-    "reveal in a figure": ('print("figure")', 'predict.reveal("tiny.sign", guess=1, truth=1)', 'figure="curve"', "in a cell of its own"),
-    "points that reveal does not know": ('predict="sign"', 'predict="sign" points=2', '^predict.reveal("tiny.sign"', "must say points=2"),
+    "reveal not last": ("truth=trained)", "truth=trained)\nprint(1)", '^predict.reveal("toy.sign"', "must be the last expression"),
+    "reveal with a semicolon": ("truth=trained)", "truth=trained);  # shown?", '^predict.reveal("toy.sign"', "with no semicolon"),
+    "reveal in a figure": ('print("figure")', 'predict.reveal("toy.sign", guess=1, truth=1)', 'figure="curve"', "in a cell of its own"),
+    "points that reveal does not know": ('predict="sign"', 'predict="sign" points=2', '^predict.reveal("toy.sign"', "must say points=2"),
     "prediction for nothing": ('predict="sign"', 'predict="sign" points=0', 'predict="sign"', "a positive number is wanted"),
     "essay without points": (" points=6", "", 'essay="card"', "needs points="),
     "essay as code": ('[markdown] essay="card"', 'essay="card"', 'essay="card"', "must be a markdown cell"),
@@ -94,18 +94,18 @@ MISTAKES = {
     ),
     "broken part is not Python": ("    #     return x // 2", "    #     return x //", "x //", "as students get it is not Python"),
     "what follows is not Python": ("    return None", "    return None None", "None None", "is not Python"),
-    "check not last": ('check("tiny.mend", mend)', 'check("tiny.mend", mend)\nx = 1', 'check="mend"', "must be the last expression"),
-    "check inside print": ('check("tiny.mend", mend)', 'print(check("tiny.mend", mend))', 'check="mend"', "must be the last expression"),
-    "check before another call": ('check("tiny.mend", mend)', 'check("tiny.mend", mend)\nprint(1)', 'check="mend"', "must be the last expression"),
-    "check with a semicolon": ('check("tiny.mend", mend)', 'check("tiny.mend", mend);', 'check="mend"', "with no semicolon"),
-    "check assigned": ('check("tiny.mend", mend)', 'score = check("tiny.mend", mend)', 'check="mend"', "must be the last expression"),
-    "check of another exercise": ('check("tiny.mend", mend)', 'check("tiny.double", mend)', 'check="mend"', 'must call check("tiny.mend", …) once'),
-    "check cell without a check": ('check("tiny.mend", mend)', "mend(1)", 'check="mend"', "it calls nothing"),
+    "check not last": ('check("toy.mend", mend)', 'check("toy.mend", mend)\nx = 1', 'check="mend"', "must be the last expression"),
+    "check inside print": ('check("toy.mend", mend)', 'print(check("toy.mend", mend))', 'check="mend"', "must be the last expression"),
+    "check before another call": ('check("toy.mend", mend)', 'check("toy.mend", mend)\nprint(1)', 'check="mend"', "must be the last expression"),
+    "check with a semicolon": ('check("toy.mend", mend)', 'check("toy.mend", mend);', 'check="mend"', "with no semicolon"),
+    "check assigned": ('check("toy.mend", mend)', 'score = check("toy.mend", mend)', 'check="mend"', "must be the last expression"),
+    "check of another exercise": ('check("toy.mend", mend)', 'check("toy.double", mend)', 'check="mend"', 'must call check("toy.mend", …) once'),
+    "check cell without a check": ('check("toy.mend", mend)', "mend(1)", 'check="mend"', "it calls nothing"),
     "two roles": ('figure="curve"', 'figure="curve" predict="sure"', 'figure="curve"', "a cell has one role; this one has predict and figure"),
     "a name that is none": ('essay="card"', 'essay="model card"', 'essay="model card"', "is no name"),
     "names that would share an id": (
         "# %% train\n",
-        '# %% predict="si_gn"\n1\n# %%\npredict.reveal("tiny.si_gn", guess=1, truth=1)\n# %% predict="si-gn"\n# %% train\n',
+        '# %% predict="si_gn"\n1\n# %%\npredict.reveal("toy.si_gn", guess=1, truth=1)\n# %% predict="si-gn"\n# %% train\n',
         'predict="si-gn"',
         "duplicate id",
     ),
@@ -113,62 +113,62 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_planted_mistake_is_told_with_file_and_line(tiny, spoil, name):
+def test_a_planted_mistake_is_told_with_file_and_line(toy, spoil, name):
     old, new, at, words = MISTAKES[name]
     line = spoil(old, new, at)
     with pytest.raises(SourceError) as caught:
-        build.notebook(tiny)
+        build.notebook(toy)
     lines = str(caught.value).splitlines()
-    start = f"solutions/42_tiny.py:{line}: "
+    start = f"solutions/42_toy.py:{line}: "
     assert any(told.startswith(start) and words in told for told in lines), (start, lines)
 
 
-def test_the_chapter_as_it_stands_has_no_mistake(tiny):
-    build.notebook(tiny)
+def test_the_chapter_as_it_stands_has_no_mistake(toy):
+    build.notebook(toy)
 
 
-def test_a_prediction_revealed_before_it_is_made_is_a_mistake(tiny, spoil):
-    line = spoil("import numpy as np\n", 'import numpy as np\n\n# %%  \npredict.reveal("tiny.sign", guess=1, truth=2)\n\n# %%\n', "# %%  ")
-    with pytest.raises(SourceError, match=rf"42_tiny.py:{line}: nothing is predicted under 'sign' before"):
-        build.notebook(tiny)
+def test_a_prediction_revealed_before_it_is_made_is_a_mistake(toy, spoil):
+    line = spoil("import numpy as np\n", 'import numpy as np\n\n# %%  \npredict.reveal("toy.sign", guess=1, truth=2)\n\n# %%\n', "# %%  ")
+    with pytest.raises(SourceError, match=rf"42_toy.py:{line}: nothing is predicted under 'sign' before"):
+        build.notebook(toy)
 
 
-def test_an_exercise_defined_but_nowhere_written_is_a_mistake(tiny, spoil):
-    text = tiny.source.read_text(encoding="utf-8")
+def test_an_exercise_defined_but_nowhere_written_is_a_mistake(toy, spoil):
+    text = toy.source.read_text(encoding="utf-8")
     start, end = text.index('# %% exercise="mend"'), text.index("# %% figure")
-    tiny.source.write_text(text[:start] + text[end:], encoding="utf-8")
-    with pytest.raises(SourceError, match=r"""42_tiny.py:1: autograder/exercises/tiny.py defines 'mend', but no cell has exercise="mend"$"""):
-        build.notebook(tiny)
+    toy.source.write_text(text[:start] + text[end:], encoding="utf-8")
+    with pytest.raises(SourceError, match=r"""42_toy.py:1: autograder/exercises/toy.py defines 'mend', but no cell has exercise="mend"$"""):
+        build.notebook(toy)
 
 
-def test_all_mistakes_are_told_at_once_in_order_of_line(tiny, spoil):
+def test_all_mistakes_are_told_at_once_in_order_of_line(toy, spoil):
     spoil('lang="zh"', 'lang="fr"', 'lang="fr"')
     spoil(" level=1", "", 'exercise="double"')
     spoil(" points=6", "", 'essay="card"')
     with pytest.raises(SourceError) as caught:
-        build.notebook(tiny)
+        build.notebook(toy)
     lines = [problem.line for problem in caught.value.problems]
     assert len(lines) == 3 and lines == sorted(lines)
 
 
 @pytest.mark.parametrize("newline", ["\r\n", "\r"])
-def test_other_line_ends_and_a_byte_order_mark_make_the_same_notebook(tiny, newline):
-    plain = build.to_text(build.notebook(tiny))
-    text = tiny.source.read_text(encoding="utf-8")
-    tiny.source.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", newline).encode())
-    assert build.to_text(build.notebook(tiny)) == plain
-    tiny.source.write_bytes(b"\xef\xbb\xbf" + text.partition("\n")[2].encode())  # the mark stands right before the first cell
-    assert build.to_text(build.notebook(tiny)) == plain
+def test_other_line_ends_and_a_byte_order_mark_make_the_same_notebook(toy, newline):
+    plain = build.to_text(build.notebook(toy))
+    text = toy.source.read_text(encoding="utf-8")
+    toy.source.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", newline).encode())
+    assert build.to_text(build.notebook(toy)) == plain
+    toy.source.write_bytes(b"\xef\xbb\xbf" + text.partition("\n")[2].encode())  # the mark stands right before the first cell
+    assert build.to_text(build.notebook(toy)) == plain
 
 
-def test_tabs_stay_tabs(tiny):
+def test_tabs_stay_tabs(toy):
     text = (
-        re.sub(r"(?m)^(#? ?)    ", r"\1\t", tiny.source.read_text(encoding="utf-8"))
+        re.sub(r"(?m)^(#? ?)    ", r"\1\t", toy.source.read_text(encoding="utf-8"))
         .replace("\t#     return", "\t# \treturn")
         .replace("\t    ", "\t\t")
     )
-    tiny.source.write_text(text, encoding="utf-8")
-    student = build.to_text(build.notebook(tiny))
+    toy.source.write_text(text, encoding="utf-8")
+    student = build.to_text(build.notebook(toy))
     assert r"\n\traise NotImplementedError" in student and r"\n\tif x > 0:\n\t\treturn x // 2" in student
 
 
@@ -180,30 +180,30 @@ def test_tabs_stay_tabs(tiny):
         (b'# %%\nx = """\n# %%\n"""\n', ":1: 2 lines start with '# %%', but 1 cells"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_chapter_is_told_so(tiny, content, words):
-    tiny.source.write_bytes(content)
-    with pytest.raises(SourceError, match=r"solutions/42_tiny.py" + words):
-        build.notebook(tiny)
+def test_a_file_that_is_no_chapter_is_told_so(toy, content, words):
+    toy.source.write_bytes(content)
+    with pytest.raises(SourceError, match=r"solutions/42_toy.py" + words):
+        build.notebook(toy)
 
 
-def test_the_authors_note_before_the_first_cell_is_left_out(tiny):
-    assert "author's note" not in build.to_text(build.notebook(tiny))
-    assert read(tiny.source).cells[0].line == 2
+def test_the_authors_note_before_the_first_cell_is_left_out(toy):
+    assert "author's note" not in build.to_text(build.notebook(toy))
+    assert read(toy.source).cells[0].line == 2
 
 
-@pytest.mark.parametrize("wanted", ["42", "tiny", "42_tiny"])
-def test_a_chapter_is_found_by_number_and_name(tiny, wanted):
-    assert find_chapter(wanted, tiny.source.parent) == tiny
-    (tiny.source.parent / "05_early.py").write_text("")
-    assert find_chapter("5", tiny.source.parent).name == "early"
+@pytest.mark.parametrize("wanted", ["42", "toy", "42_toy"])
+def test_a_chapter_is_found_by_number_and_name(toy, wanted):
+    assert find_chapter(wanted, toy.source.parent) == toy
+    (toy.source.parent / "05_early.py").write_text("")
+    assert find_chapter("5", toy.source.parent).name == "early"
 
 
 @pytest.mark.parametrize(
-    ("wanted", "words"), [("tinny", "did you mean 'tiny'"), ("²", "there are: 42_tiny"), ("", "there are: 42_tiny"), ("43", "there are")]
+    ("wanted", "words"), [("tooy", "did you mean 'toy'"), ("²", "there are: 42_toy"), ("", "there are: 42_toy"), ("43", "there are")]
 )
-def test_an_unknown_chapter_is_answered_with_what_there_is(tiny, wanted, words):
+def test_an_unknown_chapter_is_answered_with_what_there_is(toy, wanted, words):
     with pytest.raises(UnknownChapter, match=words):
-        find_chapter(wanted, tiny.source.parent)
+        find_chapter(wanted, toy.source.parent)
 
 
 BODY = st.lists(st.sampled_from(["a = 1", "if a:", "    b = 'é  '", "", "# remark", "return a"]), min_size=1, max_size=5)
