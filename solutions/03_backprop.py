@@ -695,7 +695,7 @@ check("backprop.loss_and_gradients", loss_and_gradients)
 # %% [markdown] lang="en"
 # And the trial, on the real network with real pictures. Measuring all 2,410 slopes takes 4,820 passes over the data; we use 20 pictures.
 
-# %%
+# %% train
 x_few, y_few = x_train[:20], y_train[:20]
 loss, grads = loss_and_gradients(params, x_few, y_few)
 for name in params:
@@ -787,7 +787,7 @@ check("backprop.mend_train_step", mend_train_step)
 # explained in a moment), at two learning rates:
 
 
-# %%
+# %% train
 def entangled_step(params, x, labels, lr):
     """The program as you found it."""
     new = dict(params)
@@ -855,7 +855,7 @@ check("backprop.train", train)
 # The network is now twice as wide as before, with 64 hidden units. One run proves little: another seed gives another start, another order,
 # and another split into training and held-out pictures. We train five networks from scratch and report all of them.
 
-# %%
+# %% train
 scores = []
 for seed in range(5):
     fold = digits(seed=seed)
@@ -872,7 +872,7 @@ print(f"mean {np.mean(scores):.1%}, lowest {np.min(scores):.1%}, highest {np.max
 # And our 3? The network that was trained with seed 0 has never seen it. Below are some of the pictures that it still gets wrong. Would you
 # have read them?
 
-# %%
+# %% train
 learnt = train(x_train, y_train, seed=0)
 ours = softmax(forward(learnt, picture)[2])[0]
 print(f"our 3 is now read as a {ours.argmax()}, with probability {ours.max():.3f}")

@@ -50,18 +50,18 @@ def kind_of(value: Any) -> str:
         return f"a tensor of shape {tuple(value.shape)}"
     if isinstance(value, list | tuple | dict):
         return f"a {type(value).__name__} of {len(value)}"
-    return f"an object of type {type(value._value if isinstance(value, Handle) else value).__name__}"
+    return f"an object of type {value._kind if isinstance(value, Handle) else type(value).__name__}"
 
 
 class Handle:
     """An object that stays with the student. It has no value of its own here: comparing it, or asking for its truth, is a TypeError."""
 
-    __slots__ = ("_name", "_student", "_value")
+    __slots__ = ("_kind", "_name", "_student", "_value")
     __hash__ = object.__hash__
     __array_ufunc__ = None  # NumPy leaves `array * handle` to the handle
 
-    def __init__(self, student: "LocalStudent", value: object, name: str):
-        self._student, self._value, self._name = student, value, name
+    def __init__(self, student: Any, value: object, name: str, kind: str = ""):
+        self._student, self._value, self._name, self._kind = student, value, name, kind or type(value).__name__
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self._student._call(self._value, self._name, arguments, named)
@@ -69,7 +69,7 @@ class Handle:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return self._student._run(lambda: getattr(self._value, name), f"{self._name}.{name}")
+        return self._student._attribute(self._value, name, f"{self._name}.{name}")
 
     def __repr__(self) -> str:
         return kind_of(self)
@@ -148,6 +148,9 @@ class LocalStudent:
             )
             for position in self.last_changed:
                 self._run_state.note(f"`{name}` changed its argument number {position + 1} in place.")
+
+    def _attribute(self, value: object, name: str, shown: str) -> Any:
+        return self._run(lambda: getattr(value, name), shown)
 
     def _run(self, action: Callable[[], Any], name: str) -> Any:
         limit = self._run_state.remaining()

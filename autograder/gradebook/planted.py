@@ -3,7 +3,6 @@
 Every known misconception is handed in by someone; others hand in the ways in which submissions go wrong.
 """
 
-import ast
 import copy
 import json
 import re
@@ -101,32 +100,13 @@ def write_class(planted: Iterable[Planted], folder: Path, assignment: str) -> No
 
 
 def points_after(item: Exercise, failed: Iterable[str]) -> float:
-    """What an exercise is worth when just these cases fail."""
+    """What an exercise is worth when just these cases fail: a share for every other case, and nothing while all that was to be mended fails."""
     wrong = set(failed)
     if unknown := wrong - set(item.case_names):
         raise ValueError(f"{item.id} has no case {min(unknown)!r}")
     if item.mends and wrong >= set(item.mends):
         return 0.0
     return round(item.points * (len(item.case_names) - len(wrong)) / len(item.case_names), 2)
-
-
-def untouched(full: Chapterful) -> float:
-    """Points of the notebook as released: none for a stub, none for a program to be mended.
-
-    Raises ValueError for such a program without a wrong solution called "... as it was found", which says what it fails.
-    """
-    score = 0.0
-    names = {item.name for item in full.exercises}
-    answers = _released_answers(full)
-    for item in full.exercises:
-        used = {node.id for node in ast.walk(ast.parse(answers[item.name])) if isinstance(node, ast.Name)}
-        if STUB in answers[item.name] or used & (names - {item.name}):  # it is a stub, or calls one
-            continue
-        found = [variant for variant in item.wrongs if "as it was found" in variant.name]
-        if not found:
-            raise ValueError(f'{item.id} has a program to be mended, but no wrong solution called "... as it was found"')
-        score += points_after(item, found[0].fails)
-    return round(score, 2)
 
 
 # The students
@@ -154,7 +134,7 @@ def _working(full: Chapterful) -> list[Planted]:
         Planted("cheerful", to_text(_each_answer(_bare(_rights(full)), lambda text: NOISE + text)), full.exercise_points),
         Planted("late", to_text(_bare(_rights(full))), full.exercise_points, late=True),
         Planted("partly", to_text(_bare(_with_programs(_rights(full), stubs))), half),
-        Planted("empty", to_text(full.released()), untouched(full)),
+        Planted("empty", to_text(full.released()), 0.0),
     ]
 
 

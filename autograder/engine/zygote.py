@@ -1,0 +1,241 @@
+"""UNTRUSTED SIDE. A warmed interpreter inside the sandbox that forks a fresh, isolated child for each submission.
+
+It holds what every submission needs and nothing that any may not see. For each submission it forks a keeper, which makes new user, mount,
+process and IPC namespaces and forks the child in them as process 1. When process 1 dies, the kernel ends every process of its namespace,
+whatever it started; the keeper stays outside, watches memory, and ends process 1 when it is told to or when the limit is reached.
+
+    python -m autograder.engine.zygote CONTROL_FD
+"""
+
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from autograder.engine import inside
+
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000
+MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
+PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_SET_PDEATHSIG = 4, 38, 24, 1
+NO_WALLS = 71  # exit code of a submission that could not be shut in, and so was not run
+WATCH_EVERY = 0.05  # seconds between two looks at a submission's memory
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main() -> None:
+    control = socket.socket(fileno=int(sys.argv[1]))
+    shell = warm()
+    control.sendall(b"ready\n")
+    while True:
+        message, descriptors, _flags, _address = socket.recv_fds(control, 65536, 1)
+        if not message:
+            return
+        request = json.loads(message)
+        report = run_one(control, socket.socket(fileno=descriptors[0]), request, shell)
+        control.sendall(json.dumps(report).encode() + b"\n")
+
+
+def warm() -> object:
+    """Import once what every submission would import, and nothing that answers an exercise."""
+    import gc
+
+    import matplotlib
+    import numpy as np
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot
+    import torch
+
+    import course_lib.data
+    import course_lib.interactive
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.mm(torch.zeros(2, 2), torch.zeros(2, 2))
+    np.linalg.norm(np.zeros(3))
+    course_lib.data.digits()
+    shell = inside.make_shell()
+    gc.collect()
+    gc.freeze()  # what is there now is never looked at again by the collector, so its pages stay shared
+    return shell
+
+
+def run_one(control: socket.socket, stream: socket.socket, limits: dict, shell: object) -> dict:
+    """One submission, from fork to the last of its processes. → how it ended and what it used."""
+    orders, keeper_end = socket.socketpair()
+    keeper = os.fork()
+    if keeper == 0:
+        control.close()
+        orders.close()
+        _keep(keeper_end, stream, limits, shell)
+    keeper_end.close()
+    stream.close()
+    # The trusted side says "end" when it is done; whatever happens first, the keeper then ends everything and reports.
+    report = b""
+    watched: list[socket.socket] = [control, orders]
+    while orders in watched:
+        ready, _, _ = select.select(watched, [], [])
+        if orders in ready:
+            part = orders.recv(65536)
+            report += part
+            if not part:
+                watched.remove(orders)
+        elif control in ready:
+            if not control.recv(1024):
+                os.kill(keeper, signal.SIGTERM)
+                os._exit(0)
+            orders.sendall(b"end")
+            watched.remove(control)
+    orders.close()
+    _, _status, usage = os.wait4(keeper, 0)
+    if control in watched:  # it ended by itself; the trusted side will still say "end"
+        control.recv(1024)
+    ended = json.loads(report) if report else {"how": "crashed", "detail": "its keeper died"}
+    return ended | {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_bytes": usage.ru_maxrss * 1024}
+
+
+def _keep(orders: socket.socket, stream: socket.socket, limits: dict, shell: object) -> NoReturn:
+    """The keeper: outside the submission's namespaces, and trusted by the zygote alone."""
+    how, detail, child = "crashed", "", 0
+    try:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        limits["mapped"] = _mapped_bytes()
+        resource.setrlimit(resource.RLIMIT_NPROC, (limits["processes"], limits["processes"]))  # before the namespace, which then enforces it
+        _new_namespaces()
+        child = os.fork()
+        if child == 0:
+            orders.close()
+            _become_the_submission(stream, limits, shell)
+        stream.close()
+        how, detail = _watch(child, orders, limits)
+    except OSError as error:
+        detail = f"{type(error).__name__}: {error}"
+    finally:
+        if child:
+            _end(child)
+        orders.sendall(json.dumps({"how": how, "detail": detail}).encode())
+        os._exit(0)
+
+
+def _watch(child: int, orders: socket.socket, limits: dict) -> tuple[str, str]:
+    """Wait for the end of process 1, an order, or too much memory. → (ended | crashed | memory, detail)"""
+    handle = os.pidfd_open(child)
+    peak = 0
+    while True:
+        ready, _, _ = select.select([handle, orders], [], [], WATCH_EVERY)
+        if orders in ready:
+            orders.recv(16)
+            return "ended", ""
+        if handle in ready:
+            _, status = os.waitpid(child, os.WNOHANG)
+            code = os.waitstatus_to_exitcode(status)
+            return "crashed", f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        peak = max(peak, used := _private_bytes())
+        if used > limits["memory"]:
+            return "memory", f"{used / 2**20:.0f} MiB, at most {limits['memory'] / 2**20:.0f} are allowed"
+
+
+def _private_bytes() -> int:
+    """Memory of all processes of the submission that is theirs alone. The keeper and the zygote own none of these processes."""
+    own = {1, os.getpid(), os.getppid()}
+    total = 0
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and int(entry) not in own:
+            try:
+                status = Path(f"/proc/{entry}/smaps_rollup").read_text()
+            except OSError:
+                continue
+            total += 1024 * sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(("Private_Dirty", "Swap:", "Private_Clean")))
+    return total
+
+
+def _end(child: int) -> None:
+    try:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    except (ProcessLookupError, ChildProcessError):
+        return
+
+
+def _new_namespaces() -> None:
+    user, group = os.getuid(), os.getgid()
+    _call(libc.unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS), "unshare")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def _become_the_submission(stream: socket.socket, limits: dict, shell: object) -> NoReturn:
+    """Process 1 of the new namespaces: private scratch, no /proc, no privileges, limits; then the student's notebook."""
+    try:
+        _call(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount private")
+        for place in (b"/tmp", b"/dev/shm", b"/proc"):
+            size = limits["scratch"] if place == b"/tmp" else 4096
+            _call(libc.mount(b"tmpfs", place, b"tmpfs", MS_NOSUID | MS_NODEV, b"size=%d,nr_inodes=10000,mode=777" % size), "mount tmpfs")
+        os.chdir("/tmp")
+        _drop_privileges()
+        _set_limits(limits)
+        number = os.dup(stream.detach())  # above 2, whatever the stream's number was
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(nothing, standard)
+        os.closerange(3, number)
+        os.closerange(number + 1, 65536)
+    except BaseException as error:
+        os.write(2, f"{type(error).__name__}: {error}\n".encode())
+        os._exit(NO_WALLS)
+    try:
+        inside.Inside(socket.socket(fileno=number), shell).serve()
+    finally:
+        os._exit(70)
+
+
+def _drop_privileges() -> None:
+    """Give up every capability, for good: also those that a new program or a new name could bring."""
+
+    class Header(ctypes.Structure):
+        _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+
+    class Data(ctypes.Structure):
+        _fields_ = [("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32)]
+
+    for capability in range(64):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    _call(libc.capset(ctypes.byref(Header(0x20080522, 0)), (Data * 2)()), "capset")
+    _call(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
+    _call(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
+
+
+def _set_limits(limits: dict) -> None:
+    for what, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_CPU, limits["cpu_seconds"]),
+        (resource.RLIMIT_DATA, limits["mapped"] + limits["memory"]),
+        (resource.RLIMIT_FSIZE, limits["file"]),
+        (resource.RLIMIT_NOFILE, 256),
+        (resource.RLIMIT_MEMLOCK, 0),
+        (resource.RLIMIT_MSGQUEUE, 0),
+    ):
+        resource.setrlimit(what, (value, value))
+
+
+def _mapped_bytes() -> int:
+    """What this process has mapped for data already, shared with the zygote: limits count from there."""
+    status = Path("/proc/self/status").read_text()
+    return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData:"))
+
+
+def _call(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+if __name__ == "__main__":
+    main()
