@@ -48,7 +48,7 @@ def made(tmp_path_factory) -> Path:
     """A class as `autograder new` makes it. Tests that change it take `room`, a copy."""
     folder = tmp_path_factory.mktemp("classes") / "autumn"
     with tiny():
-        classroom.create(folder, ["97"], answer_seconds=3, quiet=True)
+        classroom.create(folder, ["97"], answer_seconds=5, quiet=True)
     return folder
 
 

@@ -205,3 +205,9 @@ def test_every_planted_submission_is_graded_to_its_truth_two_at_a_time(room, eve
     assert "the kernel died in cell double" in reasons["killed"]
     assert "ran out of time" in reasons["endless-cell"] and "could not be interrupted" in reasons["deaf"]
     assert reasons["crashing"] == "raised: cell double (RuntimeError)" and reasons["ben"] == ""
+
+
+def test_a_class_that_cannot_be_written_to_is_not_graded(graded, monkeypatch):
+    monkeypatch.setattr(grading.os, "access", lambda _path, mode: mode != os.W_OK)
+    with pytest.raises(CourseError, match="cannot be written to"):
+        grading.grade(graded.room.folder)
