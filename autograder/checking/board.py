@@ -1,6 +1,7 @@
 """The progress board at the top of each chapter: brought up to date by every check that runs below it."""
 
 import sqlite3
+import os
 from html import escape
 from typing import Any
 
