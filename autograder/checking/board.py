@@ -1,7 +1,7 @@
 """The progress board at the top of each chapter: brought up to date by every check that runs below it."""
 
-import sqlite3
 import os
+import sqlite3
 from html import escape
 from typing import Any
 
