@@ -311,6 +311,12 @@ def test_a_score_is_full_exactly_when_all_cases_pass_and_never_more(points, coun
     assert float(str(result.score)) == result.score
 
 
+@pytest.mark.parametrize(("points", "count", "score"), [(1, 300, 0.99), (0.004, 2, 0.0), (10, 10_000, 9.99), (3, 3, 2.0)])
+def test_one_failing_case_among_many_never_rounds_to_full_marks(points, count, score):
+    cases = tuple(CaseResult(str(number), "passed" if number else "failed") for number in range(count))
+    assert ExerciseResult("a.b", "t", points, cases).score == score
+
+
 def test_an_exercise_without_cases_earns_nothing_and_is_not_called_unwritten():
     empty = ExerciseResult("a.b", "t", 3, ())
     assert (empty.score, empty.solved, empty.status) == (0.0, False, "open")
