@@ -80,6 +80,7 @@ def _grade(folder: Path, assignment: str, student: str, scratch: str) -> tuple[s
 
     config = app.config
     config.Execute.on_cell_start = remember
+    config.Execute.shutdown_kernel = "immediate"  # nothing in it is wanted afterwards
     if os.name == "posix":  # files in place of ports, so that two kernels started at once never want the same one
         config.KernelManager.transport, config.KernelManager.ip = "ipc", f"{scratch}/kernel"
     converter = OneSubmission(coursedir=app.coursedir, parent=app, config=config)
