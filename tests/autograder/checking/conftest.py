@@ -9,6 +9,9 @@ from autograder.checking import Exercise, exercise
 from autograder.checking.results import CaseResult, ExerciseResult
 
 
+NUMBERS = itertools.count()
+
+
 @pytest.fixture(autouse=True)
 def _nothing_recorded(monkeypatch):
     monkeypatch.setenv("COURSE_PROGRESS", "off")
@@ -17,10 +20,9 @@ def _nothing_recorded(monkeypatch):
 @pytest.fixture
 def make() -> Callable[..., Exercise]:
     """make(check, points, seconds, needs): an exercise of its own name."""
-    numbers = itertools.count()
 
     def make(check: Callable, points: float = 3, seconds: float = 2, needs: tuple[str, ...] = ("f",)) -> Exercise:
-        return exercise(f"test.{check.__name__.strip('<>')}_{id(numbers)}_{next(numbers)}", points=points, seconds=seconds, needs=needs)(check)
+        return exercise(f"test.number_{next(NUMBERS)}", points=points, seconds=seconds, needs=needs)(check)
 
     return make
 
