@@ -84,6 +84,20 @@ class Exercise:
 
         return register
 
+    def slip(self, name: str, *changes: tuple[str, str], of: str, fails: str | Iterable[str]) -> None:
+        """Register a known-wrong solution as the right one called `of` with a few pieces of its text changed: (right, wrong), each found once."""
+        base = next((variant for variant in self.rights if variant.name == of), None)
+        if base is None:
+            raise CheckError(f"{self.id} has no right solution called {of!r} before the slip {name!r}")
+        source = base.source
+        for right, wrong in changes:
+            if source.count(right) != 1:
+                raise CheckError(f"{right!r} stands {source.count(right)} times in {of!r} of {self.id}; once is wanted for the slip {name!r}")
+            source = source.replace(right, wrong)
+        names: dict[str, Any] = {"__name__": self.function.__module__}
+        exec(compile(source.replace("\0", self.name), f"<{self.id}: {name}>", "exec"), names)
+        self.wrongs.append(Variant(name, names[self.name], (fails,) if isinstance(fails, str) else tuple(fails), source))
+
     @functools.cached_property
     def case_names(self) -> tuple[str, ...]:
         """All cases, in order: found by running the check with nobody behind `student`."""

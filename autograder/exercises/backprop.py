@@ -271,35 +271,35 @@ def _(logits, labels):
     return -np.log(probabilities[np.arange(len(labels)), labels]).mean()
 
 
-@cross_entropy.wrong("the maximum of the whole table", fails="no row disturbs another")
+@cross_entropy.right("through log-softmax")
 def _(logits, labels):
-    shifted = logits - logits.max()
+    shifted = logits - logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return -log_probabilities[np.arange(len(labels)), labels].mean()
 
 
-@cross_entropy.wrong("the sum over the batch", fails=("a batch: the mean over its rows", "every row is asked for its own label",
-    "a confident mistake costs much, but not infinitely much", "no row disturbs another"))  # fmt: skip
-def _(logits, labels):
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return -log_probabilities[np.arange(len(labels)), labels].sum()
-
-
-@cross_entropy.wrong("a table of all labels for all rows", fails=("a batch: the mean over its rows", "every row is asked for its own label",
-    "a confident mistake costs much, but not infinitely much", "no row disturbs another"))  # fmt: skip
-def _(logits, labels):
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return -log_probabilities[:, labels].mean()
-
-
-@cross_entropy.wrong("minus sign forgotten", fails=("one row: minus the log of the right answer's probability", "a batch: the mean over its rows",
-    "every row is asked for its own label", "a confident mistake costs much, but not infinitely much", "no row disturbs another"))  # fmt: skip
-def _(logits, labels):
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return log_probabilities[np.arange(len(labels)), labels].mean()
+MANY_ROWS = (
+    "a batch: the mean over its rows",
+    "every row is asked for its own label",
+    "a confident mistake costs much, but not infinitely much",
+    "no row disturbs another",
+)
+cross_entropy.slip(
+    "the maximum of the whole table",
+    ("logits.max(axis=1, keepdims=True)", "logits.max()"),
+    of="through log-softmax",
+    fails="no row disturbs another",
+)
+cross_entropy.slip("the sum over the batch", (".mean()", ".sum()"), of="through log-softmax", fails=MANY_ROWS)
+cross_entropy.slip(
+    "a table of all labels for all rows", ("[np.arange(len(labels)), labels]", "[:, labels]"), of="through log-softmax", fails=MANY_ROWS
+)
+cross_entropy.slip(
+    "minus sign forgotten",
+    ("return -log", "return log"),
+    of="through log-softmax",
+    fails=("one row: minus the log of the right answer's probability", *MANY_ROWS),
+)
 
 
 @cross_entropy.right("one row at a time")
@@ -333,47 +333,37 @@ def cross_entropy_backward(student, rng):
         inputs_unchanged(student)
 
 
-@cross_entropy_backward.wrong("not divided by N", fails=("a batch: every row has its share of the mean", "agrees with measured slopes",
-    "large scores stay finite"))  # fmt: skip
+@cross_entropy_backward.right("given minus deserved")
 def _(logits, labels):
     exp = np.exp(logits - logits.max(axis=1, keepdims=True))
     grad = exp / exp.sum(axis=1, keepdims=True)
     grad[np.arange(len(labels)), labels] -= 1
-    return grad
+    return grad / len(labels)
 
 
-@cross_entropy_backward.wrong("the sign turned round", fails=("one row: probabilities, minus 1 at the right answer",
-    "a batch: every row has its share of the mean", "agrees with measured slopes", "large scores stay finite"))  # fmt: skip
-def _(logits, labels):
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    onehot = np.eye(logits.shape[1])[labels]
-    return (onehot - exp / exp.sum(axis=1, keepdims=True)) / len(labels)
-
-
-@cross_entropy_backward.wrong("the slope of -log p, without the softmax", fails=("one row: probabilities, minus 1 at the right answer",
-    "a batch: every row has its share of the mean", "agrees with measured slopes", "large scores stay finite"))  # fmt: skip
-def _(logits, labels):
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exp / exp.sum(axis=1, keepdims=True)
-    return -np.eye(logits.shape[1])[labels] / np.maximum(probabilities, 1e-12) / len(labels)
-
-
-@cross_entropy_backward.wrong("the sigmoid's slope, p (1 - p)", fails=("one row: probabilities, minus 1 at the right answer",
-    "a batch: every row has its share of the mean", "agrees with measured slopes", "large scores stay finite"))  # fmt: skip
-def _(logits, labels):
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exp / exp.sum(axis=1, keepdims=True)
-    return probabilities * (1 - probabilities) / len(labels)
-
-
-@cross_entropy_backward.wrong("the 1 is taken from the logits", fails=("one row: probabilities, minus 1 at the right answer",
-    "a batch: every row has its share of the mean", "agrees with measured slopes", "leaves its inputs as they were"))  # fmt: skip
-def _(logits, labels):
-    logits[np.arange(len(labels)), labels] -= 1
-    exp = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = exp / exp.sum(axis=1, keepdims=True)
-    onehot = np.eye(logits.shape[1])[labels]
-    return (probabilities - onehot) / len(labels)
+NUMBERS = (
+    "one row: probabilities, minus 1 at the right answer",
+    "a batch: every row has its share of the mean",
+    "agrees with measured slopes",
+    "large scores stay finite",
+)
+MINUS_ONE = "grad[np.arange(len(labels)), labels] -= 1"
+cross_entropy_backward.slip("not divided by N", ("return grad / len(labels)", "return grad"), of="given minus deserved", fails=NUMBERS[1:])
+cross_entropy_backward.slip("divided by the number of classes", ("/ len(labels)", "/ logits.shape[1]"), of="given minus deserved", fails=NUMBERS)
+cross_entropy_backward.slip("the sign turned round", ("return grad", "return -grad"), of="given minus deserved", fails=NUMBERS)
+cross_entropy_backward.slip(
+    "the slope of -log p, without the softmax",
+    (MINUS_ONE, "grad = -np.eye(logits.shape[1])[labels] / np.maximum(grad, 1e-12)"),
+    of="given minus deserved",
+    fails=NUMBERS,
+)
+cross_entropy_backward.slip("the sigmoid's slope, p (1 - p)", (MINUS_ONE, "grad = grad * (1 - grad)"), of="given minus deserved", fails=NUMBERS)
+cross_entropy_backward.slip(
+    "the 1 is taken from the logits",
+    ("exp = np.exp(", "logits[np.arange(len(labels)), labels] -= 1\n    exp = np.exp("),
+    of="given minus deserved",
+    fails=(*NUMBERS[:3], "leaves its inputs as they were"),
+)
 
 
 @cross_entropy_backward.right("with a table of ones and zeros")
@@ -404,39 +394,39 @@ def numerical_gradient(student, rng):
         inputs_unchanged(student)
 
 
-@numerical_gradient.wrong("one-sided", fails=("steps to both sides", "uses the step that it is given"))
+@numerical_gradient.right("two copies for each element")
 def _(function, x, step=1e-5):
     x = np.array(x, dtype=float)
     grad = np.zeros_like(x)
-    for index in np.ndindex(x.shape):
-        moved = x.copy()
-        moved[index] += step
-        grad[index] = (function(moved) - function(x)) / step
-    return grad
-
-
-@numerical_gradient.wrong("divided by h instead of 2h", fails=("one slope for every element, whatever the shape", "steps to both sides",
-    "uses the step that it is given", "whole numbers too", "leaves x as it was"))  # fmt: skip
-def _(function, x, step=1e-5):
-    x = np.array(x, dtype=float)
-    grad = np.zeros_like(x)
-    for index in np.ndindex(x.shape):
-        above, below = x.copy(), x.copy()
-        above[index] += step
-        below[index] -= step
-        grad[index] = (function(above) - function(below)) / step
-    return grad
-
-
-@numerical_gradient.wrong("integers stay integers", fails="whole numbers too")
-def _(function, x, step=1e-5):
-    grad = np.zeros(x.shape)
     for index in np.ndindex(x.shape):
         above, below = x.copy(), x.copy()
         above[index] += step
         below[index] -= step
         grad[index] = (function(above) - function(below)) / (2 * step)
     return grad
+
+
+EVERY_SLOPE = (
+    "one slope for every element, whatever the shape",
+    "steps to both sides",
+    "uses the step that it is given",
+    "whole numbers too",
+    "leaves x as it was",
+)
+numerical_gradient.slip(
+    "one-sided",
+    ("function(below)) / (2 * step)", "function(x)) / step"),
+    of="two copies for each element",
+    fails=("steps to both sides", "uses the step that it is given"),
+)
+numerical_gradient.slip("divided by h instead of 2h", ("(2 * step)", "step"), of="two copies for each element", fails=EVERY_SLOPE)
+numerical_gradient.slip("brackets forgotten around 2h", ("(2 * step)", "2 * step"), of="two copies for each element", fails=EVERY_SLOPE)
+numerical_gradient.slip(
+    "integers stay integers",
+    ("x = np.array(x, dtype=float)\n    grad = np.zeros_like(x)", "grad = np.zeros(x.shape)"),
+    of="two copies for each element",
+    fails="whole numbers too",
+)
 
 
 @numerical_gradient.wrong("the step is never taken back", fails=("steps to both sides", "uses the step that it is given",
@@ -519,72 +509,43 @@ def loss_and_gradients(student, rng):
         inputs_unchanged(student)
 
 
-@loss_and_gradients.wrong("the ReLU forgotten on the way back", fails=("the first layer: weight1 and bias1",
-    "every gradient has its parameter's name and shape, for one row too"))  # fmt: skip
+@loss_and_gradients.right("in one piece")
 def _(params, x, labels):
     z = x @ params["weight1"] + params["bias1"]
     hidden = np.maximum(z, 0)
     logits = hidden @ params["weight2"] + params["bias2"]
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    rows = np.arange(len(labels))
-    grad = np.exp(log_p)
-    grad[rows, labels] -= 1
-    grad /= len(labels)
-    back = grad @ params["weight2"].T
-    grads = {"weight2": hidden.T @ grad, "bias2": grad.sum(0), "weight1": x.T @ back, "bias1": back.sum(0)}
-    return -log_p[rows, labels].mean(), grads
-
-
-@loss_and_gradients.wrong("the gradient's sign decides at the ReLU", fails=("the first layer: weight1 and bias1",
-    "every gradient has its parameter's name and shape, for one row too"))  # fmt: skip
-def _(params, x, labels):
-    z = x @ params["weight1"] + params["bias1"]
-    hidden = np.maximum(z, 0)
-    logits = hidden @ params["weight2"] + params["bias2"]
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    rows = np.arange(len(labels))
-    grad = np.exp(log_p)
-    grad[rows, labels] -= 1
-    grad /= len(labels)
-    back = np.maximum(grad @ params["weight2"].T, 0)
-    grads = {"weight2": hidden.T @ grad, "bias2": grad.sum(0), "weight1": x.T @ back, "bias1": back.sum(0)}
-    return -log_p[rows, labels].mean(), grads
-
-
-@loss_and_gradients.wrong("the hidden layer before the ReLU feeds the last gradient", fails=("the last layer: weight2 and bias2",
-    "every gradient has its parameter's name and shape, for one row too"))  # fmt: skip
-def _(params, x, labels):
-    z = x @ params["weight1"] + params["bias1"]
-    logits = np.maximum(z, 0) @ params["weight2"] + params["bias2"]
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    rows = np.arange(len(labels))
-    grad = np.exp(log_p)
-    grad[rows, labels] -= 1
-    grad /= len(labels)
-    back = (grad @ params["weight2"].T) * (z > 0)
-    grads = {"weight2": z.T @ grad, "bias2": grad.sum(0), "weight1": x.T @ back, "bias1": back.sum(0)}
-    return -log_p[rows, labels].mean(), grads
-
-
-@loss_and_gradients.wrong("an update slipped in", fails="parameters and data are left as they were")
-def _(params, x, labels):
-    z = x @ params["weight1"] + params["bias1"]
-    hidden = np.maximum(z, 0)
-    logits = hidden @ params["weight2"] + params["bias2"]
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
     rows = np.arange(len(labels))
     grad = np.exp(log_p)
     grad[rows, labels] -= 1
     grad /= len(labels)
     back = (grad @ params["weight2"].T) * (z > 0)
     grads = {"weight2": hidden.T @ grad, "bias2": grad.sum(0), "weight1": x.T @ back, "bias1": back.sum(0)}
-    for name in params:
-        params[name] -= 0.1 * grads[name]
     return -log_p[rows, labels].mean(), grads
+
+
+FIRST_LAYER = ("the first layer: weight1 and bias1", "every gradient has its parameter's name and shape, for one row too")
+LAST_LAYER = ("the last layer: weight2 and bias2", "every gradient has its parameter's name and shape, for one row too")
+BACK = '(grad @ params["weight2"].T) * (z > 0)'
+loss_and_gradients.slip("the ReLU forgotten on the way back", (" * (z > 0)", ""), of="in one piece", fails=FIRST_LAYER)
+loss_and_gradients.slip(
+    "the gradient's sign decides at the ReLU", (BACK, 'np.maximum(grad @ params["weight2"].T, 0)'), of="in one piece", fails=FIRST_LAYER
+)
+loss_and_gradients.slip(
+    "the hidden layer before the ReLU feeds the last gradient", ("hidden.T @ grad", "z.T @ grad"), of="in one piece", fails=LAST_LAYER
+)
+loss_and_gradients.slip(
+    "the mean is taken twice",
+    ("x.T @ back", "x.T @ back / len(labels)"),
+    of="in one piece",
+    fails="the first layer: weight1 and bias1",
+)
+loss_and_gradients.slip(
+    "an update slipped in",
+    ("    return -log_p", "    for name in params:\n        params[name] -= 0.1 * grads[name]\n    return -log_p"),
+    of="in one piece",
+    fails="parameters and data are left as they were",
+)
 
 
 @loss_and_gradients.right("one row at a time, added up")
@@ -629,9 +590,8 @@ def mend_train_step(student, rng):
         inputs_unchanged(student)
 
 
-@mend_train_step.wrong("updated on the way back, as it was found", fails="the first layer's gradient knows nothing of the step")
+@mend_train_step.right("measure, then move")
 def _(params, x, labels, lr):
-    new = dict(params)
     z = x @ params["weight1"] + params["bias1"]
     hidden = np.maximum(z, 0)
     logits = hidden @ params["weight2"] + params["bias2"]
@@ -640,59 +600,36 @@ def _(params, x, labels, lr):
     grad = np.exp(log_p)
     grad[rows, labels] -= 1
     grad /= len(labels)
-    new["weight2"] = new["weight2"] - lr * hidden.T @ grad
-    new["bias2"] = new["bias2"] - lr * grad.sum(0)
-    back = (grad @ new["weight2"].T) * (z > 0)
-    new["weight1"] = new["weight1"] - lr * x.T @ back
-    new["bias1"] = new["bias1"] - lr * back.sum(0)
+    back = (grad @ params["weight2"].T) * (z > 0)
+    grads = {"weight2": hidden.T @ grad, "bias2": grad.sum(0), "weight1": x.T @ back, "bias1": back.sum(0)}
+    new = {name: params[name] - lr * grads[name] for name in params}
     return -log_p[rows, labels].mean(), new
 
 
-@mend_train_step.wrong("uphill", fails=("the last layer moves against its gradient", "the first layer's gradient knows nothing of the step"))
-def _(params, x, labels, lr):
-    z = x @ params["weight1"] + params["bias1"]
-    hidden = np.maximum(z, 0)
-    logits = hidden @ params["weight2"] + params["bias2"]
-    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    rows = np.arange(len(labels))
-    grad = np.exp(log_p)
-    grad[rows, labels] -= 1
-    grad /= len(labels)
-    back = (grad @ params["weight2"].T) * (z > 0)
-    grads = {"weight2": hidden.T @ grad, "bias2": grad.sum(0), "weight1": x.T @ back, "bias1": back.sum(0)}
-    return -log_p[rows, labels].mean(), {name: params[name] + lr * grads[name] for name in params}
-
-
-@mend_train_step.wrong("one bias forgotten", fails="the last layer moves against its gradient")
-def _(params, x, labels, lr):
-    z = x @ params["weight1"] + params["bias1"]
-    hidden = np.maximum(z, 0)
-    logits = hidden @ params["weight2"] + params["bias2"]
-    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    rows = np.arange(len(labels))
-    grad = np.exp(log_p)
-    grad[rows, labels] -= 1
-    grad /= len(labels)
-    back = (grad @ params["weight2"].T) * (z > 0)
-    grads = {"weight2": hidden.T @ grad, "weight1": x.T @ back, "bias1": back.sum(0)}
-    return -log_p[rows, labels].mean(), params | {name: params[name] - lr * grads[name] for name in grads}
-
-
-@mend_train_step.wrong("mended, but in the caller's arrays", fails="the caller's parameters are left as they were")
-def _(params, x, labels, lr):
-    z = x @ params["weight1"] + params["bias1"]
-    hidden = np.maximum(z, 0)
-    logits = hidden @ params["weight2"] + params["bias2"]
-    log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
-    rows = np.arange(len(labels))
-    grad = np.exp(log_p)
-    grad[rows, labels] -= 1
-    grad /= len(labels)
-    back = (grad @ params["weight2"].T) * (z > 0)
-    grads = {"weight2": hidden.T @ grad, "bias2": grad.sum(0), "weight1": x.T @ back, "bias1": back.sum(0)}
-    for name in params:
-        params[name] -= lr * grads[name]
-    return -log_p[rows, labels].mean(), params
+LAST_MOVES = "the last layer moves against its gradient"
+FIRST_MOVES = "the first layer's gradient knows nothing of the step"
+mend_train_step.slip(
+    "updated on the way back, as it was found",
+    ('grad @ params["weight2"].T', 'grad @ (params["weight2"] - lr * hidden.T @ grad).T'),
+    of="measure, then move",
+    fails=FIRST_MOVES,
+)
+mend_train_step.slip("uphill", ("- lr * grads", "+ lr * grads"), of="measure, then move", fails=(LAST_MOVES, FIRST_MOVES))
+mend_train_step.slip(
+    "one bias forgotten",
+    ("    new = {name: params[name]", '    grads["bias2"] = 0.0\n    new = {name: params[name]'),
+    of="measure, then move",
+    fails=LAST_MOVES,
+)
+mend_train_step.slip(
+    "mended, but in the caller's arrays",
+    (
+        "new = {name: params[name] - lr * grads[name] for name in params}",
+        "new = params\n    for name in new:\n        new[name] -= lr * grads[name]",
+    ),
+    of="measure, then move",
+    fails="the caller's parameters are left as they were",
+)
 
 
 @mend_train_step.wrong("the loss after the step", fails="the loss is the one before the step")
@@ -807,31 +744,7 @@ def train(student, rng):
         accuracy(scores, over=0.955)
 
 
-@train.wrong("rows never shuffled", fails="a new random order in every epoch")
-def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
-    rng = np.random.default_rng(seed)
-    classes = labels.max() + 1
-    w1, b1 = rng.normal(size=(x.shape[1], hidden)) * np.sqrt(2 / x.shape[1]), np.zeros(hidden)
-    w2, b2 = rng.normal(size=(hidden, classes)) * np.sqrt(2 / hidden), np.zeros(classes)
-    for _epoch in range(epochs):
-        for start in range(0, len(x), batch_size):
-            rows, wanted = x[start : start + batch_size], labels[start : start + batch_size]
-            z = rows @ w1 + b1
-            h = np.maximum(z, 0)
-            logits = h @ w2 + b2
-            g = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-            g[np.arange(len(wanted)), wanted] -= 1
-            g /= len(wanted)
-            back = (g @ w2.T) * (z > 0)
-            w2, b2 = w2 - lr * h.T @ g, b2 - lr * g.sum(0)
-            w1, b1 = w1 - lr * rows.T @ back, b1 - lr * back.sum(0)
-    return {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}
-
-
-@train.wrong(
-    "the rest of the epoch dropped",
-    fails=("a batch larger than the data: one step, of the length that lr says", "one epoch: every row once, and a step after every batch"),
-)
+@train.right("plain loops")
 def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
     rng = np.random.default_rng(seed)
     classes = labels.max() + 1
@@ -839,8 +752,8 @@ def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
     w2, b2 = rng.normal(size=(hidden, classes)) * np.sqrt(2 / hidden), np.zeros(classes)
     for _epoch in range(epochs):
         order = rng.permutation(len(x))
-        for number in range(len(x) // batch_size):
-            batch = order[number * batch_size : (number + 1) * batch_size]
+        for start in range(0, len(x), batch_size):
+            batch = order[start : start + batch_size]
             rows, wanted = x[batch], labels[batch]
             z = rows @ w1 + b1
             h = np.maximum(z, 0)
@@ -854,187 +767,67 @@ def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
     return {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}
 
 
-@train.wrong(
+START = "without an epoch: the network that it starts from"
+ONE_STEP = "a batch larger than the data: one step, of the length that lr says"
+EVERY_ROW = "one epoch: every row once, and a step after every batch"
+NEW_ORDER = "a new random order in every epoch"
+SEEDED = "the same seed gives the same network, another seed another"
+READS = "reads held-out digits: 95.5% on average over 3 seeds"
+ORDER = "order = rng.permutation(len(x))"
+train.slip("rows never shuffled", (ORDER, "order = np.arange(len(x))"), of="plain loops", fails=NEW_ORDER)
+train.slip(
+    "shuffled once for all epochs",
+    (f"    for _epoch in range(epochs):\n        {ORDER}\n", f"    {ORDER}\n    for _epoch in range(epochs):\n"),
+    of="plain loops",
+    fails=NEW_ORDER,
+)
+train.slip(
+    "the rest of the epoch dropped",
+    ("range(0, len(x), batch_size)", "range(0, len(x) - batch_size + 1, batch_size)"),
+    of="plain loops",
+    fails=(ONE_STEP, EVERY_ROW),
+)
+train.slip(
     "rows shuffled, labels not",
-    fails=(
-        "one epoch: every row once, and a step after every batch",
-        "a new random order in every epoch",
-        "reads held-out digits: 95.5% on average over 3 seeds",
-    ),
+    ("labels[batch]", "labels[start : start + batch_size]"),
+    of="plain loops",
+    fails=(ONE_STEP, EVERY_ROW, NEW_ORDER, READS),
 )
-def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
-    rng = np.random.default_rng(seed)
-    classes = labels.max() + 1
-    w1, b1 = rng.normal(size=(x.shape[1], hidden)) * np.sqrt(2 / x.shape[1]), np.zeros(hidden)
-    w2, b2 = rng.normal(size=(hidden, classes)) * np.sqrt(2 / hidden), np.zeros(classes)
-    for _epoch in range(epochs):
-        order = rng.permutation(len(x)) if len(x) > batch_size else np.arange(len(x))
-        for start in range(0, len(x), batch_size):
-            rows, wanted = x[order[start : start + batch_size]], labels[start : start + batch_size]
-            z = rows @ w1 + b1
-            h = np.maximum(z, 0)
-            logits = h @ w2 + b2
-            g = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-            g[np.arange(len(wanted)), wanted] -= 1
-            g /= len(wanted)
-            back = (g @ w2.T) * (z > 0)
-            w2, b2 = w2 - lr * h.T @ g, b2 - lr * g.sum(0)
-            w1, b1 = w1 - lr * rows.T @ back, b1 - lr * back.sum(0)
-    return {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}
-
-
-@train.wrong(
+train.slip(
     "one step an epoch",
-    fails=(
-        "one epoch: every row once, and a step after every batch",
-        "a new random order in every epoch",
-        "reads held-out digits: 95.5% on average over 3 seeds",
-    ),
+    ("range(0, len(x), batch_size)", "[0]"),
+    ("order[start : start + batch_size]", "order"),
+    of="plain loops",
+    fails=(EVERY_ROW, NEW_ORDER, READS),
 )
-def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
-    rng = np.random.default_rng(seed)
-    classes = labels.max() + 1
-    w1, b1 = rng.normal(size=(x.shape[1], hidden)) * np.sqrt(2 / x.shape[1]), np.zeros(hidden)
-    w2, b2 = rng.normal(size=(hidden, classes)) * np.sqrt(2 / hidden), np.zeros(classes)
-    for _epoch in range(epochs):
-        z = x @ w1 + b1
-        h = np.maximum(z, 0)
-        logits = h @ w2 + b2
-        g = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-        g[np.arange(len(labels)), labels] -= 1
-        g /= len(labels)
-        back = (g @ w2.T) * (z > 0)
-        w2, b2 = w2 - lr * h.T @ g, b2 - lr * g.sum(0)
-        w1, b1 = w1 - lr * x.T @ back, b1 - lr * back.sum(0)
-    return {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}
-
-
-@train.wrong(
-    "the seed ignored",
-    fails=(
-        "a batch larger than the data: one step, of the length that lr says",
-        "one epoch: every row once, and a step after every batch",
-        "a new random order in every epoch",
-        "the same seed gives the same network, another seed another",
-    ),
+train.slip("the seed ignored", ("default_rng(seed)", "default_rng()"), of="plain loops", fails=(ONE_STEP, EVERY_ROW, NEW_ORDER, SEEDED))
+train.slip(
+    "begun anew in every epoch",
+    (f"        {ORDER}", f"        w1, b1 = rng.normal(size=w1.shape) * np.sqrt(2 / len(w1)), 0 * b1\n        {ORDER}"),
+    of="plain loops",
+    fails=(ONE_STEP, EVERY_ROW, NEW_ORDER, READS),
 )
-def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
-    rng = np.random.default_rng()
-    classes = labels.max() + 1
-    w1, b1 = rng.normal(size=(x.shape[1], hidden)) * np.sqrt(2 / x.shape[1]), np.zeros(hidden)
-    w2, b2 = rng.normal(size=(hidden, classes)) * np.sqrt(2 / hidden), np.zeros(classes)
-    for _epoch in range(epochs):
-        order = rng.permutation(len(x))
-        for start in range(0, len(x), batch_size):
-            rows, wanted = x[order[start : start + batch_size]], labels[order[start : start + batch_size]]
-            z = rows @ w1 + b1
-            h = np.maximum(z, 0)
-            logits = h @ w2 + b2
-            g = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-            g[np.arange(len(wanted)), wanted] -= 1
-            g /= len(wanted)
-            back = (g @ w2.T) * (z > 0)
-            w2, b2 = w2 - lr * h.T @ g, b2 - lr * g.sum(0)
-            w1, b1 = w1 - lr * rows.T @ back, b1 - lr * back.sum(0)
-    return {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}
-
-
-@train.wrong("shuffled once for all epochs", fails="a new random order in every epoch")
-def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
-    rng = np.random.default_rng(seed)
-    classes = labels.max() + 1
-    w1, b1 = rng.normal(size=(x.shape[1], hidden)) * np.sqrt(2 / x.shape[1]), np.zeros(hidden)
-    w2, b2 = rng.normal(size=(hidden, classes)) * np.sqrt(2 / hidden), np.zeros(classes)
-    order = rng.permutation(len(x))
-    for _epoch in range(epochs):
-        for start in range(0, len(x), batch_size):
-            rows, wanted = x[order[start : start + batch_size]], labels[order[start : start + batch_size]]
-            z = rows @ w1 + b1
-            h = np.maximum(z, 0)
-            logits = h @ w2 + b2
-            g = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-            g[np.arange(len(wanted)), wanted] -= 1
-            g /= len(wanted)
-            back = (g @ w2.T) * (z > 0)
-            w2, b2 = w2 - lr * h.T @ g, b2 - lr * g.sum(0)
-            w1, b1 = w1 - lr * rows.T @ back, b1 - lr * back.sum(0)
-    return {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}
-
-
-@train.wrong("width of the hidden layer written as a number", fails="without an epoch: the network that it starts from")
-def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
-    rng = np.random.default_rng(seed)
-    classes, hidden = labels.max() + 1, 32
-    w1, b1 = rng.normal(size=(x.shape[1], hidden)) * np.sqrt(2 / x.shape[1]), np.zeros(hidden)
-    w2, b2 = rng.normal(size=(hidden, classes)) * np.sqrt(2 / hidden), np.zeros(classes)
-    for _epoch in range(epochs):
-        order = rng.permutation(len(x))
-        for start in range(0, len(x), batch_size):
-            rows, wanted = x[order[start : start + batch_size]], labels[order[start : start + batch_size]]
-            z = rows @ w1 + b1
-            h = np.maximum(z, 0)
-            logits = h @ w2 + b2
-            g = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-            g[np.arange(len(wanted)), wanted] -= 1
-            g /= len(wanted)
-            back = (g @ w2.T) * (z > 0)
-            w2, b2 = w2 - lr * h.T @ g, b2 - lr * g.sum(0)
-            w1, b1 = w1 - lr * rows.T @ back, b1 - lr * back.sum(0)
-    return {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}
-
-
-@train.wrong("the caller's rows shuffled in place", fails="leaves the data as they were")
-def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
-    rng = np.random.default_rng(seed)
-    classes = labels.max() + 1
-    w1, b1 = rng.normal(size=(x.shape[1], hidden)) * np.sqrt(2 / x.shape[1]), np.zeros(hidden)
-    w2, b2 = rng.normal(size=(hidden, classes)) * np.sqrt(2 / hidden), np.zeros(classes)
-    for _epoch in range(epochs):
-        order = rng.permutation(len(x))
-        x[:], labels[:] = x[order], labels[order]
-        for start in range(0, len(x), batch_size):
-            rows, wanted = x[start : start + batch_size], labels[start : start + batch_size]
-            z = rows @ w1 + b1
-            h = np.maximum(z, 0)
-            logits = h @ w2 + b2
-            g = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-            g[np.arange(len(wanted)), wanted] -= 1
-            g /= len(wanted)
-            back = (g @ w2.T) * (z > 0)
-            w2, b2 = w2 - lr * h.T @ g, b2 - lr * g.sum(0)
-            w1, b1 = w1 - lr * rows.T @ back, b1 - lr * back.sum(0)
-    return {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}
-
-
-@train.wrong(
+train.slip("width of the hidden layer written as a number", ("labels.max() + 1", "labels.max() + 1\n    hidden = 32"), of="plain loops", fails=START)
+train.slip(
+    "the last class forgotten",
+    ("labels.max() + 1", "max(labels.max(), 1)"),
+    of="plain loops",
+    fails=(START, ONE_STEP, EVERY_ROW, NEW_ORDER, SEEDED, "leaves the data as they were", READS),
+)
+train.slip(
+    "the caller's rows shuffled in place",
+    (ORDER, ORDER + "\n        x[:], labels[:] = x[order], labels[order]"),
+    ("order[start : start + batch_size]", "slice(start, start + batch_size)"),
+    of="plain loops",
+    fails="leaves the data as they were",
+)
+train.slip(
     "the network that it started from is returned",
-    fails=(
-        "a batch larger than the data: one step, of the length that lr says",
-        "one epoch: every row once, and a step after every batch",
-        "a new random order in every epoch",
-        "reads held-out digits: 95.5% on average over 3 seeds",
-    ),
+    ("    for _epoch in", '    first = {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}\n    for _epoch in'),
+    ('return {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}', "return first"),
+    of="plain loops",
+    fails=(ONE_STEP, EVERY_ROW, NEW_ORDER, READS),
 )
-def _(x, labels, *, hidden=64, epochs=40, batch_size=16, lr=0.5, seed=0):
-    rng = np.random.default_rng(seed)
-    classes = labels.max() + 1
-    w1, b1 = rng.normal(size=(x.shape[1], hidden)) * np.sqrt(2 / x.shape[1]), np.zeros(hidden)
-    w2, b2 = rng.normal(size=(hidden, classes)) * np.sqrt(2 / hidden), np.zeros(classes)
-    start_network = {"weight1": w1, "bias1": b1, "weight2": w2, "bias2": b2}
-    for _epoch in range(epochs):
-        order = rng.permutation(len(x))
-        for start in range(0, len(x), batch_size):
-            rows, wanted = x[order[start : start + batch_size]], labels[order[start : start + batch_size]]
-            z = rows @ w1 + b1
-            h = np.maximum(z, 0)
-            logits = h @ w2 + b2
-            g = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
-            g[np.arange(len(wanted)), wanted] -= 1
-            g /= len(wanted)
-            back = (g @ w2.T) * (z > 0)
-            w2, b2 = w2 - lr * h.T @ g, b2 - lr * g.sum(0)
-            w1, b1 = w1 - lr * rows.T @ back, b1 - lr * back.sum(0)
-    return start_network
 
 
 @train.right("batches cut by array_split, smaller initial weights")
@@ -1215,14 +1008,15 @@ def Value(student, rng):
         close([x.grad, y.grad], [2 * a + b, a])
     with case("two nodes with the same number are two nodes", hint="Remember nodes, not numbers: keep the node itself in `seen`."):
         x, y = student.Value(a), student.Value(a)
-        (x * y * 3.0 + y).backward()
-        close([x.grad, y.grad], [3 * a, 3 * a + 1])
+        twice, also_twice = x * 2.0, y * 2.0
+        (twice * also_twice + twice).backward()
+        close([x.grad, y.grad], [4 * a + 2, 4 * a])
     with case("a node passes its gradient on only when it is complete", hint="Go through the nodes in topological order, from the output back."):
         x = student.Value(a)
         shared = x * b
-        top = shared * c + shared
-        (top * shared + top).backward()
-        close(x.grad, b * ((c + 1) * 2 * a * b + (c + 1)))
+        top = shared + shared * c
+        (top + top * shared).backward()
+        close(x.grad, b * (1 + c) * (1 + 2 * a * b))
     with case("thirty doublings do not take for ever", hint="Visit each node once, not once for every path that leads to it."):
         x = student.Value(1e-6)
         node = x
@@ -1239,9 +1033,7 @@ def Value(student, rng):
             close([leaf.grad for leaf in leaves], measured.tolist(), rtol=1e-6, atol=1e-8)
 
 
-@Value.wrong("gradients overwritten", fails=("a node used twice collects from both uses", "two nodes with the same number are two nodes",
-    "a node passes its gradient on only when it is complete", "thirty doublings do not take for ever",
-    "gradients agree with measured slopes on random expressions"))  # fmt: skip
+@Value.right("with local gradients")
 class _:
     def __init__(self, data, parents=(), local_gradients=()):
         self.data, self.parents, self.local_gradients, self.grad = float(data), parents, local_gradients, 0.0
@@ -1282,177 +1074,51 @@ class _:
         visit(self)
         self.grad = 1.0
         for node in reversed(order):
-            for parent, slope in zip(node.parents, node.local_gradients, strict=True):
-                parent.grad = slope * node.grad
+            for parent, local in zip(node.parents, node.local_gradients, strict=True):
+                parent.grad += local * node.grad
 
 
-@Value.wrong("passed on before it is complete", fails=("a node passes its gradient on only when it is complete",))
-class _:
-    def __init__(self, data, parents=(), local_gradients=()):
-        self.data, self.parents, self.local_gradients, self.grad = float(data), parents, local_gradients, 0.0
-
-    def _wrap(self, other):
-        return other if isinstance(other, type(self)) else type(self)(other)
-
-    def __add__(self, other):
-        other = self._wrap(other)
-        return type(self)(self.data + other.data, (self, other), (1.0, 1.0))
-
-    def __mul__(self, other):
-        other = self._wrap(other)
-        return type(self)(self.data * other.data, (self, other), (other.data, self.data))
-
-    __rmul__ = __mul__
-
-    def __sub__(self, other):
-        return self + self._wrap(other) * -1
-
-    def __rsub__(self, other):
-        return self._wrap(other) - self
-
-    def tanh(self):
-        out = math.tanh(self.data)
-        return type(self)(out, (self,), (1 - out**2,))
-
-    def backward(self):
-        self.grad = 1.0
-        waiting, seen = [self], set()
-        while waiting:
-            node = waiting.pop(0)
-            if node in seen:
-                continue
-            seen.add(node)
-            for parent, slope in zip(node.parents, node.local_gradients, strict=True):
-                parent.grad += slope * node.grad
-                waiting.append(parent)
-
-
-@Value.wrong("the output's own gradient is never set to 1", fails=("sums and products send the right gradients back",
-    "tanh sends the right gradient back", "a node used twice collects from both uses", "two nodes with the same number are two nodes",
-    "a node passes its gradient on only when it is complete", "thirty doublings do not take for ever",
-    "gradients agree with measured slopes on random expressions"))  # fmt: skip
-class _:
-    def __init__(self, data, parents=(), local_gradients=()):
-        self.data, self.parents, self.local_gradients, self.grad = float(data), parents, local_gradients, 0.0
-
-    def _wrap(self, other):
-        return other if isinstance(other, type(self)) else type(self)(other)
-
-    def __add__(self, other):
-        other = self._wrap(other)
-        return type(self)(self.data + other.data, (self, other), (1.0, 1.0))
-
-    def __mul__(self, other):
-        other = self._wrap(other)
-        return type(self)(self.data * other.data, (self, other), (other.data, self.data))
-
-    __rmul__ = __mul__
-
-    def __sub__(self, other):
-        return self + self._wrap(other) * -1
-
-    def __rsub__(self, other):
-        return self._wrap(other) - self
-
-    def tanh(self):
-        out = math.tanh(self.data)
-        return type(self)(out, (self,), (1 - out**2,))
-
-    def backward(self):
-        order, seen = [], set()
-
-        def visit(node):
-            if node not in seen:
-                seen.add(node)
-                for parent in node.parents:
-                    visit(parent)
-                order.append(node)
-
-        visit(self)
-        for node in reversed(order):
-            for parent, slope in zip(node.parents, node.local_gradients, strict=True):
-                parent.grad += slope * node.grad
-
-
-@Value.wrong("the product's slopes swapped", fails=("sums and products send the right gradients back", "tanh sends the right gradient back",
-    "a node used twice collects from both uses", "two nodes with the same number are two nodes",
-    "a node passes its gradient on only when it is complete",     "gradients agree with measured slopes on random expressions"))  # fmt: skip
-class _:
-    def __init__(self, data, parents=(), local_gradients=()):
-        self.data, self.parents, self.local_gradients, self.grad = float(data), parents, local_gradients, 0.0
-
-    def _wrap(self, other):
-        return other if isinstance(other, type(self)) else type(self)(other)
-
-    def __add__(self, other):
-        other = self._wrap(other)
-        return type(self)(self.data + other.data, (self, other), (1.0, 1.0))
-
-    def __mul__(self, other):
-        other = self._wrap(other)
-        return type(self)(self.data * other.data, (self, other), (self.data, other.data))
-
-    __rmul__ = __mul__
-
-    def __sub__(self, other):
-        return self + self._wrap(other) * -1
-
-    def __rsub__(self, other):
-        return self._wrap(other) - self
-
-    def tanh(self):
-        out = math.tanh(self.data)
-        return type(self)(out, (self,), (1 - out**2,))
-
-    def backward(self):
-        order, seen = [], set()
-
-        def visit(node):
-            if node not in seen:
-                seen.add(node)
-                for parent in node.parents:
-                    visit(parent)
-                order.append(node)
-
-        visit(self)
-        self.grad = 1.0
-        for node in reversed(order):
-            for parent, slope in zip(node.parents, node.local_gradients, strict=True):
-                parent.grad += slope * node.grad
-
-
-@Value.wrong("every path walked on its own", fails="thirty doublings do not take for ever")
-class _:
-    def __init__(self, data, parents=(), local_gradients=()):
-        self.data, self.parents, self.local_gradients, self.grad = float(data), parents, local_gradients, 0.0
-
-    def _wrap(self, other):
-        return other if isinstance(other, type(self)) else type(self)(other)
-
-    def __add__(self, other):
-        other = self._wrap(other)
-        return type(self)(self.data + other.data, (self, other), (1.0, 1.0))
-
-    def __mul__(self, other):
-        other = self._wrap(other)
-        return type(self)(self.data * other.data, (self, other), (other.data, self.data))
-
-    __rmul__ = __mul__
-
-    def __sub__(self, other):
-        return self + self._wrap(other) * -1
-
-    def __rsub__(self, other):
-        return self._wrap(other) - self
-
-    def tanh(self):
-        out = math.tanh(self.data)
-        return type(self)(out, (self,), (1 - out**2,))
-
-    def backward(self, arriving=1.0):
-        self.grad += arriving
-        for parent, slope in zip(self.parents, self.local_gradients, strict=True):
-            parent.backward(slope * arriving)
+PRODUCT = "sums and products send the right gradients back"
+TANH = "tanh sends the right gradient back"
+TWICE = "a node used twice collects from both uses"
+EQUAL = "two nodes with the same number are two nodes"
+COMPLETE = "a node passes its gradient on only when it is complete"
+DOUBLINGS = "thirty doublings do not take for ever"
+MEASURED = "gradients agree with measured slopes on random expressions"
+Value.slip(
+    "gradients overwritten", ("parent.grad += ", "parent.grad = "), of="with local gradients", fails=(TWICE, EQUAL, COMPLETE, DOUBLINGS, MEASURED)
+)
+Value.slip(
+    "the output's own gradient is never set to 1",
+    ("        self.grad = 1.0\n", ""),
+    of="with local gradients",
+    fails=(PRODUCT, TANH, TWICE, EQUAL, COMPLETE, DOUBLINGS, MEASURED),
+)
+Value.slip(
+    "the product's slopes swapped",
+    ("(other.data, self.data)", "(self.data, other.data)"),
+    of="with local gradients",
+    fails=(PRODUCT, TANH, TWICE, EQUAL, COMPLETE, MEASURED),
+)
+Value.slip("the slope of tanh from its input", ("1 - out**2", "1 - self.data**2"), of="with local gradients", fails=(TANH, MEASURED))
+Value.slip(
+    "a node listed before its parents",
+    (
+        "                for parent in node.parents:\n                    visit(parent)\n                order.append(node)\n",
+        "                order.append(node)\n                for parent in node.parents:\n                    visit(parent)\n",
+    ),
+    ("reversed(order)", "order"),
+    of="with local gradients",
+    fails=(COMPLETE,),
+)
+Value.slip(
+    "numbers remembered instead of nodes",
+    ("if node not in seen:", "if node.data not in seen:"),
+    ("seen.add(node)", "seen.add(node.data)"),
+    of="with local gradients",
+    fails=(EQUAL,),
+)
+Value.slip("a node listed once for every path", ("if node not in seen:", "if True:"), of="with local gradients", fails=(EQUAL, COMPLETE, DOUBLINGS))
 
 
 @Value.right("with a function for each node's backward step")
