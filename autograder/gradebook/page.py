@@ -72,8 +72,8 @@ def _assignment(item: "Overview") -> str:
     numbers = [
         (len(item.rows), "submissions"),
         (graded, "graded"),
-        (len(item.rows) - graded, "to look at"),
-        (f"{median:g}", f"median, of {max_score:g}"),
+        (len(item.rows) - graded, "not graded"),
+        (f"{median:.4g}", f"median, of {max_score:g}"),
     ]
     if waiting:
         numbers.append((waiting, "wait for a person's marks"))
