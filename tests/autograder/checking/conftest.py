@@ -8,7 +8,6 @@ import pytest
 from autograder.checking import Exercise, exercise
 from autograder.checking.results import CaseResult, ExerciseResult
 
-
 NUMBERS = itertools.count()
 
 
