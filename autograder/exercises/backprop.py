@@ -734,14 +734,14 @@ def train(student, rng):
     with case("leaves the data as they were", hint="Shuffle an array of row numbers, not the rows themselves."):
         student.train(x, labels, epochs=1, batch_size=2, seed=0, **small)
         inputs_unchanged(student)
-    with case("reads held-out digits: 95.5% on average over 3 seeds", hint="If all cases above pass, does a step use the loss of its own batch?"):
+    with case("reads held-out digits: 94.5% on average over 3 seeds", hint="If all cases above pass, does a step use the loss of its own batch?"):
         pixels = rng.permutation(64)
         scores = []
         for seed in range(3):
             split = digits(seed=seed)
-            params = student.train(split.x_train[:, pixels], split.y_train, hidden=32, epochs=15, batch_size=16, lr=0.5, seed=seed)
+            params = student.train(split.x_train[:, pixels], split.y_train, hidden=32, epochs=15, batch_size=16, lr=0.3, seed=seed)
             scores.append(np.mean(predicted(params, split.x_test[:, pixels]) == split.y_test))
-        accuracy(scores, over=0.955)
+        accuracy(scores, over=0.945)
 
 
 @train.right("plain loops")
@@ -772,7 +772,7 @@ ONE_STEP = "a batch larger than the data: one step, of the length that lr says"
 EVERY_ROW = "one epoch: every row once, and a step after every batch"
 NEW_ORDER = "a new random order in every epoch"
 SEEDED = "the same seed gives the same network, another seed another"
-READS = "reads held-out digits: 95.5% on average over 3 seeds"
+READS = "reads held-out digits: 94.5% on average over 3 seeds"
 ORDER = "order = rng.permutation(len(x))"
 train.slip("rows never shuffled", (ORDER, "order = np.arange(len(x))"), of="plain loops", fails=NEW_ORDER)
 train.slip(
