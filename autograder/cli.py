@@ -16,8 +16,30 @@ import typer
 
 from autograder.errors import CourseError
 
-course = typer.Typer(help="Large Models from Scratch: for learners and authors.", no_args_is_help=True, pretty_exceptions_enable=False)
-autograder = typer.Typer(help="Large Models from Scratch: for instructors.", no_args_is_help=True, pretty_exceptions_enable=False)
+# Typer's own kind of usage error; it carries click inside since 0.16, and names no public class for it.
+UsageError: type[Exception] = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+class Program(typer.Typer):
+    """A Typer program that answers a wrong command line with one line, as it answers every other mistake."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        try:
+            return super().__call__(*arguments, standalone_mode=False, **options)
+        except UsageError as error:
+            if type(error).__name__ == "NoArgsIsHelpError":
+                typer.echo(error.format_message())  # pyright: ignore[reportAttributeAccessIssue]  (the help)
+                raise SystemExit(2) from None
+            message = error.format_message().rstrip(".")  # pyright: ignore[reportAttributeAccessIssue]
+            _fail(f"{message} (see {Path(sys.argv[0]).name} --help)", code=2)
+        except typer.Exit as ended:
+            raise SystemExit(ended.exit_code) from None
+        except (typer.Abort, KeyboardInterrupt):
+            _stopped()
+
+
+course = Program(help="Large Models from Scratch: for learners and authors.", no_args_is_help=True, pretty_exceptions_enable=False)
+autograder = Program(help="Large Models from Scratch: for instructors.", no_args_is_help=True, pretty_exceptions_enable=False)
 
 ClassFolder = Annotated[Path, typer.Argument(metavar="CLASS", help="The folder of a class, as `autograder new` makes it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -39,17 +61,21 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
             except OSError as error:
                 _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error))
             except KeyboardInterrupt:
-                typer.echo("\nStopped.", err=True)
-                raise SystemExit(130) from None
+                _stopped()
 
         return app.command(name)(guarded)
 
     return register
 
 
-def _fail(message: str) -> None:
+def _fail(message: str, code: int = 1) -> None:
     typer.echo(" ".join(message.split()), err=True)
-    raise SystemExit(1)
+    raise SystemExit(code)
+
+
+def _stopped() -> None:
+    typer.echo("\nStopped.", err=True)
+    raise SystemExit(130)
 
 
 def _print_json(value: Any) -> None:
@@ -151,12 +177,16 @@ def build(
         for line in lines:
             typer.echo(line, err=True)
         if not lines:
-            typer.echo(f"{len(files)} notebooks are up to date.")
+            typer.echo(f"{_notebooks(files)} up to date.")
         raise SystemExit(1 if lines else 0)
     written = room.write(files)
     for path in written:
         typer.echo(f"wrote {path.relative_to(ROOT) if path.is_relative_to(ROOT) else path}")
-    typer.echo(f"{len(files)} notebooks, {len(written)} written.")
+    typer.echo(f"{_notebooks(files)} up to date, {len(written)} written.")
+
+
+def _notebooks(files: dict) -> str:
+    return "1 notebook is" if len(files) == 1 else f"{len(files)} notebooks are"
 
 
 # For instructors

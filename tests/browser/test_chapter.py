@@ -35,7 +35,7 @@ WINDOW: ViewportSize = {"width": 1200, "height": 800}
 ROOMY: ViewportSize = {"width": 1200, "height": 1400}  # a figure, an exercise and its check at once
 STATUS_BAR = 40  # pixels, with the edge above it
 # The page as it is most of the time; only starting the server and the kernel takes longer.
-PATIENCE, LONG_PATIENCE = 20_000, 60_000  # milliseconds
+PATIENCE, LONG_PATIENCE = 60_000, 180_000  # milliseconds
 
 # WCAG 2: the contrast of every piece of text in an element with the ground that it stands on, 1 to 21.
 CONTRASTS = """root => {

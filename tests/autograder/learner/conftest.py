@@ -14,7 +14,7 @@ from autograder.release.chapters import Chapter, notebook_path
 
 SOURCE = '''\
 # %% [markdown] lang="en"
-# # A tiny chapter
+# # A small chapter
 
 # %%
 from autograder import check, predict
@@ -30,13 +30,13 @@ def double(x):
     ### END SOLUTION
 
 # %% check="double"
-check("tiny.double", double)
+check("small.double", double)
 
 # %% train
 trained = True
 
 # %%
-predict.reveal("tiny.four", guess=guess, truth=4)
+predict.reveal("small.four", guess=guess, truth=4)
 
 # %% exercise="half" minutes=1 level=1
 def half(x):
@@ -46,16 +46,16 @@ def half(x):
     ### END SOLUTION
 
 # %% check="half"
-check("tiny.half", half)
+check("small.half", half)
 '''
 
 EXERCISES = '''\
-"""What the tiny chapter demands."""
+"""What the small chapter demands."""
 
 from autograder.checking import case, close, exercise
 
 
-@exercise("tiny.double", points=2)
+@exercise("small.double", points=2)
 def double(student, rng):
     """Twice as much."""
     with case("a whole number", hint="Add it to itself."):
@@ -69,7 +69,7 @@ def _(x):
     return x * x
 
 
-@exercise("tiny.half", points=3)
+@exercise("small.half", points=3)
 def half(student, rng):
     """Half as much."""
     with case("an odd number", hint="// throws the rest away."):
@@ -81,7 +81,7 @@ def _(x):
     return x // 2
 '''
 
-# Every Python started with this on its path knows the tiny chapter too, kernels included.
+# Every Python started with this on its path knows the small chapter too, kernels included.
 STARTUP = "import autograder.exercises\nautograder.exercises.__path__.append({folder!r})\n"
 
 
@@ -94,7 +94,7 @@ class House:
 
     @property
     def chapter(self) -> Chapter:
-        return Chapter("98", "tiny", self.root / "solutions" / "98_tiny.py")
+        return Chapter("98", "small", self.root / "solutions" / "98_small.py")
 
     def notebook(self, edition: str = "student") -> nbformat.NotebookNode:
         return build.notebook(self.chapter, edition)
@@ -112,9 +112,9 @@ class House:
 
 @pytest.fixture(scope="session")
 def startup(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the tiny chapter's checks, with a start-up file beside them."""
+    """The folder of the small chapter's checks, with a start-up file beside them."""
     folder = tmp_path_factory.mktemp("exercises")
-    (folder / "tiny.py").write_text(EXERCISES, encoding="utf-8")
+    (folder / "small.py").write_text(EXERCISES, encoding="utf-8")
     (folder / "start").mkdir()
     (folder / "start" / "sitecustomize.py").write_text(STARTUP.format(folder=str(folder)), encoding="utf-8")
     return folder
@@ -128,9 +128,9 @@ def house(startup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hou
     monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.sqlite"))
     root = tmp_path / "house"
     (root / "solutions").mkdir(parents=True)
-    (root / "solutions" / "98_tiny.py").write_text(SOURCE, encoding="utf-8")
+    (root / "solutions" / "98_small.py").write_text(SOURCE, encoding="utf-8")
     importlib.invalidate_caches()
     yield House(root, startup)
-    sys.modules.pop("autograder.exercises.tiny", None)
-    for id in [id for id in _registry if id.startswith("tiny.")]:
+    sys.modules.pop("autograder.exercises.small", None)
+    for id in [id for id in _registry if id.startswith("small.")]:
         del _registry[id]

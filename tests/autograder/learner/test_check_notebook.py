@@ -59,14 +59,14 @@ def test_a_solved_notebook_is_solved_and_stays_the_same_to_the_byte(house, tmp_p
     before = path.read_bytes(), path.stat().st_mtime_ns
     report = room.check_notebook(path)
     assert report.solved and (report.score, report.points) == (5, 5)
-    assert [result.exercise for result in report.results] == ["tiny.double", "tiny.half"]
-    assert report.predictions == (room.Predicted("tiny.four", "made", "5", "4"),)
+    assert [result.exercise for result in report.results] == ["small.double", "small.half"]
+    assert report.predictions == (room.Predicted("small.four", "made", "5", "4"),)
     assert (report.not_reached, report.faults) == ((), ())
     assert (path.read_bytes(), path.stat().st_mtime_ns) == before
     room.show(report)
     told = capsys.readouterr().out
-    assert "tiny.double: 2 of 2 points. Solved." in told and "✓ a negative number" in told
-    assert "98_tiny: 2 of 2 exercises solved, 5 of 5 points, 1 of 1 predictions made" in told
+    assert "small.double: 2 of 2 points. Solved." in told and "✓ a negative number" in told
+    assert "98_small: 2 of 2 exercises solved, 5 of 5 points, 1 of 1 predictions made" in told
 
 
 def test_a_fresh_notebook_is_reached_everywhere_and_worth_nothing(house, tmp_path, capsys):
@@ -75,11 +75,11 @@ def test_a_fresh_notebook_is_reached_everywhere_and_worth_nothing(house, tmp_pat
     report = room.check_notebook(write(tmp_path / "mine.ipynb", node))
     assert [result.status for result in report.results] == ["not written", "not written"]
     assert not report.solved and report.score == 0 and report.not_reached == ()
-    assert report.predictions == (room.Predicted("tiny.four", "not made", "", "4"),)
+    assert report.predictions == (room.Predicted("small.four", "not made", "", "4"),)
     assert str(report.faults[-1]) == "code cell 9 (`double(2)`) needs something that is not written yet"
     room.show(report)
     told = capsys.readouterr().out
-    assert "tiny.double: 0 of 2 points. Nothing here yet.\n  `double` is not written yet" in told and "a whole number" not in told
+    assert "small.double: 0 of 2 points. Nothing here yet.\n  `double` is not written yet" in told and "a whole number" not in told
 
 
 def test_the_report_is_plain_json_whose_exit_code_tells_unsolved_from_solved(house, tmp_path):
@@ -89,7 +89,7 @@ def test_the_report_is_plain_json_whose_exit_code_tells_unsolved_from_solved(hou
     out, err = process.communicate(timeout=120)
     report = json.loads(out)
     assert (process.returncode, err) == (2, "")
-    assert (report["chapter"], report["score"], report["points"], report["solved"]) == ("98_tiny", 2, 5, False)
+    assert (report["chapter"], report["score"], report["points"], report["solved"]) == ("98_small", 2, 5, False)
     (case,) = report["exercises"][1]["cases"]
     assert case["outcome"] == "failed" and case["hint"] == "// throws the rest away."
 
@@ -97,9 +97,9 @@ def test_the_report_is_plain_json_whose_exit_code_tells_unsolved_from_solved(hou
 def test_a_check_that_gave_no_result_is_told_with_its_error_and_the_cell_to_blame(house, tmp_path, capsys):
     node = house.notebook("solution")
     node.cells.append(nbformat.v4.new_code_cell("1 / 0", metadata={"tags": ["raises-exception"]}))
-    path = write(tmp_path / "mine.ipynb", node, double="# my try\ndef double(x)\n    return 2 * x", check_half='_ = check("tiny.half", half)')
+    path = write(tmp_path / "mine.ipynb", node, double="# my try\ndef double(x)\n    return 2 * x", check_half='_ = check("small.half", half)')
     report = room.check_notebook(path)
-    assert [(item.exercise, item.points) for item in report.not_reached] == [("tiny.double", 2), ("tiny.half", 3)]
+    assert [(item.exercise, item.points) for item in report.not_reached] == [("small.double", 2), ("small.half", 3)]
     assert report.not_reached[0].reason == (
         "Its check raised NameError: name 'double' is not defined. "
         f"Before it, code cell 3 (`def double(x)`) raised SyntaxError: {report.faults[0].what.partition(': ')[2]}."
@@ -108,7 +108,7 @@ def test_a_check_that_gave_no_result_is_told_with_its_error_and_the_cell_to_blam
     assert [fault.cell for fault in report.faults] == [3, 4]  # the error that the notebook announces is none
     room.show(report)
     told = capsys.readouterr().out
-    assert "tiny.double: not reached, 0 of 2 points." in told and 'code cell 4 (`check("tiny.double", double)`) raised NameError' in told
+    assert "small.double: not reached, 0 of 2 points." in told and 'code cell 4 (`check("small.double", double)`) raised NameError' in told
 
 
 def test_a_check_that_was_deleted_is_told(house, tmp_path):
@@ -116,7 +116,7 @@ def test_a_check_that_was_deleted_is_told(house, tmp_path):
     node.cells = [cell for cell in node.cells if cell.id != "check-half"]
     report = room.check_notebook(write(tmp_path / "mine.ipynb", node))
     (missing,) = report.not_reached
-    assert missing.exercise == "tiny.half" and "no cell that checks it" in missing.reason and report.score == 2
+    assert missing.exercise == "small.half" and "no cell that checks it" in missing.reason and report.score == 2
 
 
 @pytest.mark.parametrize("endless", ["import time\ntime.sleep(60)", "import time\nwhile True: print('x' * 10_000)"])
@@ -125,7 +125,7 @@ def test_a_slow_cell_is_stopped_and_the_rest_goes_on(house, tmp_path, endless):
     report = room.check_notebook(path, seconds=2)
     assert report.solved and report.seconds < 30
     assert str(report.faults[0]) == "code cell 2 (`import time`) took longer than 2 s"
-    assert report.predictions == (room.Predicted("tiny.four", "not reached"),)
+    assert report.predictions == (room.Predicted("small.four", "not reached"),)
 
 
 def test_a_cell_that_cannot_be_stopped_ends_the_run_and_is_named(house, tmp_path, monkeypatch):
@@ -133,9 +133,9 @@ def test_a_cell_that_cannot_be_stopped_ends_the_run_and_is_named(house, tmp_path
     stubborn = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass"
     path = write(tmp_path / "mine.ipynb", house.notebook("solution"), half=stubborn)
     report = room.check_notebook(path, seconds=2)
-    assert [result.exercise for result in report.results] == ["tiny.double"]
+    assert [result.exercise for result in report.results] == ["small.double"]
     reason = "Code cell 7 (`import signal`) took too long and could not be interrupted; nothing after it was run."
-    assert report.not_reached == (room.NotReached("tiny.half", 3, reason),)
+    assert report.not_reached == (room.NotReached("small.half", 3, reason),)
 
 
 def test_a_kernel_that_dies_costs_only_what_comes_after(house, tmp_path):
@@ -163,14 +163,14 @@ def test_old_outputs_in_the_file_count_for_nothing(house, tmp_path):
     cell.outputs = [nbformat.v4.new_output("display_data", {room.MIMETYPE: solved})]
     report = room.check_notebook(write(tmp_path / "mine.ipynb", node))
     assert report.score == 0
-    assert report.not_reached == (room.NotReached("tiny.double", 2, "Its check stands in a cell that trains; add --train."),)
+    assert report.not_reached == (room.NotReached("small.double", 2, "Its check stands in a cell that trains; add --train."),)
 
 
 def test_the_check_that_came_with_the_chapter_goes_before_a_check_of_ones_own(house, tmp_path):
     node = house.notebook("solution")
-    node.cells.append(nbformat.v4.new_code_cell('check("tiny.double", lambda x: 0)'))
+    node.cells.append(nbformat.v4.new_code_cell('check("small.double", lambda x: 0)'))
     node.cells.append(nbformat.v4.new_code_cell("from IPython.display import display\n"
-        f"display({{{room.MIMETYPE!r}: {{'exercise': 'tiny.half'}}}}, raw=True)"))  # fmt: skip
+        f"display({{{room.MIMETYPE!r}: {{'exercise': 'small.half'}}}}, raw=True)"))  # fmt: skip
     assert room.check_notebook(write(tmp_path / "mine.ipynb", node)).solved
 
 
@@ -185,7 +185,7 @@ def test_the_check_that_came_with_the_chapter_goes_before_a_check_of_ones_own(ho
         (b"[" * 100_000, "is not a Jupyter notebook"),
         (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}', "none of the course's chapters"),
         (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {"course": {"chapter": 3}}, "cells": []}', "none of the course's chapters"),
-        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {"course": {"chapter": "98_tinny"}}, "cells": []}', "did you mean 'tiny'"),
+        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {"course": {"chapter": "98_smalll"}}, "cells": []}', "did you mean 'small'"),
         (b'{"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": []}', "format 3"),
     ],
 )

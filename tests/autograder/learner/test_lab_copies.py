@@ -17,7 +17,7 @@ from autograder.errors import CourseError
 from autograder.release import lab
 from autograder.release.chapters import ROOT
 
-NAME = "98_tiny.ipynb"
+NAME = "98_small.ipynb"
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -53,8 +53,8 @@ def test_work_stays_and_the_newer_release_lies_beside_it_once(house, tmp_path):
     newer = house.release(" again")
     for _ in range(3):
         (copy,) = lab.prepare(tmp_path / "mine", root=house.root)
-        assert copy.state == "beside" and copy.beside == tmp_path / "mine" / "98_tiny.new.ipynb"
-        assert files(tmp_path / "mine") == {NAME: work, "98_tiny.new.ipynb": newer}
+        assert copy.state == "beside" and copy.beside == tmp_path / "mine" / "98_small.new.ipynb"
+        assert files(tmp_path / "mine") == {NAME: work, "98_small.new.ipynb": newer}
 
 
 def test_work_on_the_present_release_is_left_alone(house, tmp_path):
@@ -73,7 +73,7 @@ def test_an_untouched_offer_gives_way_to_the_next_release(house, tmp_path):
     lab.prepare(tmp_path / "mine", root=house.root)
     newest = house.release(" and again")
     lab.prepare(tmp_path / "mine", root=house.root)
-    assert files(tmp_path / "mine") == {NAME: work, "98_tiny.new.ipynb": newest}
+    assert files(tmp_path / "mine") == {NAME: work, "98_small.new.ipynb": newest}
 
 
 def test_an_offer_that_was_worked_on_is_work_too(house, tmp_path):
@@ -82,10 +82,10 @@ def test_an_offer_that_was_worked_on_is_work_too(house, tmp_path):
     work = work_on(tmp_path / "mine" / NAME)
     house.release(" again")
     lab.prepare(tmp_path / "mine", root=house.root)
-    more_work = work_on(tmp_path / "mine" / "98_tiny.new.ipynb", "second answer")
+    more_work = work_on(tmp_path / "mine" / "98_small.new.ipynb", "second answer")
     newest = house.release(" and again")
     lab.prepare(tmp_path / "mine", root=house.root)
-    assert files(tmp_path / "mine") == {NAME: work, "98_tiny.new.ipynb": more_work, "98_tiny.new2.ipynb": newest}
+    assert files(tmp_path / "mine") == {NAME: work, "98_small.new.ipynb": more_work, "98_small.new2.ipynb": newest}
 
 
 def test_an_offer_that_was_removed_is_not_made_again(house, tmp_path):
@@ -94,7 +94,7 @@ def test_an_offer_that_was_removed_is_not_made_again(house, tmp_path):
     work_on(tmp_path / "mine" / NAME)
     house.release(" again")
     lab.prepare(tmp_path / "mine", root=house.root)
-    (tmp_path / "mine" / "98_tiny.new.ipynb").unlink()
+    (tmp_path / "mine" / "98_small.new.ipynb").unlink()
     (copy,) = lab.prepare(tmp_path / "mine", root=house.root)
     assert (copy.state, list(files(tmp_path / "mine"))) == ("yours", [NAME])
 
@@ -105,20 +105,20 @@ def test_an_offer_moved_over_the_old_copy_makes_no_new_offer(house, tmp_path):
     work_on(tmp_path / "mine" / NAME)
     house.release(" again")
     lab.prepare(tmp_path / "mine", root=house.root)
-    os.replace(tmp_path / "mine" / "98_tiny.new.ipynb", tmp_path / "mine" / NAME)
+    os.replace(tmp_path / "mine" / "98_small.new.ipynb", tmp_path / "mine" / NAME)
     work_on(tmp_path / "mine" / NAME)
     (copy,) = lab.prepare(tmp_path / "mine", root=house.root)
     assert (copy.state, list(files(tmp_path / "mine"))) == ("yours", [NAME])
 
 
-@pytest.mark.parametrize("memory", ["", "{", "[1]", '{"98_tiny.ipynb": 5}', "\udcff"])
+@pytest.mark.parametrize("memory", ["", "{", "[1]", '{"98_small.ipynb": 5}', "\udcff"])
 def test_with_its_memory_lost_the_command_takes_every_older_file_for_work(house, tmp_path, memory):
     older = house.release()
     lab.prepare(tmp_path / "mine", root=house.root)
     (tmp_path / "mine" / ".course" / "released.json").write_text(memory, encoding="utf-8", errors="surrogateescape")
     newer = house.release(" again")
     lab.prepare(tmp_path / "mine", root=house.root)
-    assert files(tmp_path / "mine") == {NAME: older, "98_tiny.new.ipynb": newer}
+    assert files(tmp_path / "mine") == {NAME: older, "98_small.new.ipynb": newer}
 
 
 def test_a_copy_that_is_no_notebook_any_more_is_work_too(house, tmp_path):
@@ -126,7 +126,7 @@ def test_a_copy_that_is_no_notebook_any_more_is_work_too(house, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / NAME).write_text("half a notebo", encoding="utf-8")
     lab.prepare(tmp_path / "mine", root=house.root)
-    assert files(tmp_path / "mine") == {NAME: "half a notebo", "98_tiny.new.ipynb": newer}
+    assert files(tmp_path / "mine") == {NAME: "half a notebo", "98_small.new.ipynb": newer}
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -136,7 +136,7 @@ def test_whatever_happens_no_work_is_lost_and_a_second_run_changes_nothing(house
     house.release("0")
     work: dict[str, str] = {}
     for number, step in enumerate(steps):
-        offers = list(mine.glob("98_tiny.new*.ipynb"))
+        offers = list(mine.glob("98_small.new*.ipynb"))
         if step == "release":
             releases += 1
             house.release(str(releases))
@@ -160,14 +160,14 @@ def test_whatever_happens_no_work_is_lost_and_a_second_run_changes_nothing(house
 
 def test_only_the_chapters_asked_for_are_copied_and_an_unknown_one_is_named(house, tmp_path):
     house.release()
-    for wanted in ("98", "tiny", "98_tiny"):
+    for wanted in ("98", "small", "98_small"):
         assert [copy.path.name for copy in lab.prepare(tmp_path / "mine", [wanted, wanted], root=house.root)] == [NAME]
-    with pytest.raises(CourseError, match="no chapter '7'; there are: 98_tiny"):
+    with pytest.raises(CourseError, match="no chapter '7'; there are: 98_small"):
         lab.prepare(tmp_path / "mine", ["7"], root=house.root)
 
 
 def test_a_chapter_that_was_not_built_is_named_when_asked_for(house, tmp_path):
-    with pytest.raises(CourseError, match="98_tiny has no notebook yet"):
+    with pytest.raises(CourseError, match="98_small has no notebook yet"):
         lab.prepare(tmp_path / "mine", ["98"], root=house.root)
     assert not (tmp_path / "mine").exists()
 
@@ -252,7 +252,7 @@ def test_each_copy_is_reported_in_one_line(house, tmp_path, capsys):
     house.release(" again")
     lab.report(lab.prepare(tmp_path / "mine", root=house.root))
     told = capsys.readouterr().out.splitlines()
-    assert len(told) == 2 and "98_tiny.new.ipynb" in told[0] and "your work stays" in told[0]
+    assert len(told) == 2 and "98_small.new.ipynb" in told[0] and "your work stays" in told[0]
 
 
 @pytest.mark.skipif(not list((ROOT / "notebooks" / "en").glob("*.ipynb")), reason="no chapter is released yet")

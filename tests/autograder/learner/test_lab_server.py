@@ -88,7 +88,7 @@ def test_a_real_server_has_the_courses_defaults_and_kernel_takes_another_port_an
     text = log.read_text(encoding="utf-8")
     assert setting["schema"]["properties"]["windowingMode"]["default"] == "defer" and setting["settings"] == {}
     assert kernels["default"] == "python3" and kernels["kernelspecs"]["python3"]["spec"]["argv"][0] == sys.executable
-    assert [entry["name"] for entry in listing["content"]] == ["98_tiny.ipynb"]
+    assert [entry["name"] for entry in listing["content"]] == ["98_small.ipynb"]
     assert port != wanted and f"The port {wanted} is already in use" in text
     assert code == 0 and "Traceback" not in text
     assert ("started with --allow-root" in text) == (os.geteuid() == 0)

@@ -22,7 +22,7 @@ def keyboard(monkeypatch):
     os.close(master)
 
 
-@pytest.mark.parametrize("name", ["double", "tiny.double"])
+@pytest.mark.parametrize("name", ["double", "small.double"])
 def test_the_solution_comes_with_its_reasons_its_demands_and_known_mistakes(house, capsys, name):
     solve.show_solution("98", name, confirmed=True, root=house.root)
     told = capsys.readouterr().out
@@ -33,14 +33,14 @@ def test_the_solution_comes_with_its_reasons_its_demands_and_known_mistakes(hous
 
 
 def test_the_solution_that_is_shown_solves_the_exercise(house):
-    solution = solve.solution_of("tiny", "half", house.root)
+    solution = solve.solution_of("small", "half", house.root)
     names: dict = {}
     exec(solution.code, names)
     assert solution.exercise.run({"half": names["half"]}).solved
 
 
 def test_an_unknown_exercise_is_named_with_the_nearest(house):
-    with pytest.raises(CourseError, match="98_tiny has no exercise 'duoble'; did you mean 'double'"):
+    with pytest.raises(CourseError, match="98_small has no exercise 'duoble'; did you mean 'double'"):
         solve.solution_of("98", "duoble", house.root)
     with pytest.raises(CourseError, match="no exercise 'zzz'; there are: double, half"):
         solve.solution_of("98", "zzz", house.root)

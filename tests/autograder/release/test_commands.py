@@ -62,8 +62,8 @@ def call(root: Path, *arguments: str, program: str = "course") -> tuple[int, str
 def test_course_build_writes_checks_and_names_what_is_stale_missing_or_extra(house):
     source, notebook = house / "solutions" / "42_tiny.py", house / "notebooks" / "en" / "42_tiny.ipynb"
     source.write_text(SOURCE)
-    assert call(house, "build") == (0, "wrote notebooks/en/42_tiny.ipynb\n1 notebooks, 1 written.\n", "")
-    assert call(house, "build", "--check") == (0, "1 notebooks are up to date.\n", "")
+    assert call(house, "build") == (0, "wrote notebooks/en/42_tiny.ipynb\n1 notebook is up to date, 1 written.\n", "")
+    assert call(house, "build", "--check") == (0, "1 notebook is up to date.\n", "")
 
     source.write_text(SOURCE.replace("Read this.", "Read that."))
     notebook.with_name("41_gone.ipynb").write_text("{}")
