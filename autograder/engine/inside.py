@@ -8,6 +8,7 @@ written before the question is known for what it is.
 
 import base64
 import operator
+import os
 import re
 import socket
 import sys
@@ -35,6 +36,7 @@ class Recorder:
         self._left, self._cut = limit, False
 
     def stream(self, name: str, text: str) -> None:
+        text = _whole(text)
         taken = text[: max(self._left, 0)]
         self._left -= len(taken)
         if taken and self.outputs and self.outputs[-1].get("name") == name:
@@ -50,7 +52,7 @@ class Recorder:
             if isinstance(value, bytes):
                 value = base64.b64encode(value).decode()
             if type(mimetype) is str and type(value) is str:
-                kept[mimetype] = value
+                kept[_whole(mimetype)] = _whole(value)
         size = sum(map(len, kept.values()))
         if size > self._left:
             self._cut_short()
@@ -60,10 +62,11 @@ class Recorder:
 
     def error(self, error: BaseException) -> None:
         try:
-            message = str.__str__(str(error))[:2000]
+            message = _whole(str.__str__(str(error))[:2000])
         except BaseException:
             message = "(its message could not be read)"
-        self._add({"output_type": "error", "ename": type(error).__name__, "evalue": message, "traceback": [f"{type(error).__name__}: {message}"]})
+        name = _whole(type(error).__name__)
+        self._add({"output_type": "error", "ename": name, "evalue": message, "traceback": [f"{name}: {message}"]})
 
     def _add(self, output: dict) -> None:
         if len(self.outputs) < MAX_OUTPUTS:
@@ -75,6 +78,11 @@ class Recorder:
         if not self._cut:
             self._cut = True
             self.outputs.append({"output_type": "stream", "name": "stdout", "text": "\n… (more output than is kept)\n"})
+
+
+def _whole(text: str) -> str:
+    """The text with a question mark for every half character, which could not cross."""
+    return text.encode("utf-8", "replace").decode()
 
 
 class _Stream:
@@ -108,6 +116,7 @@ class Inside:
     def __init__(self, stream: socket.socket, shell: Any):
         self._stream, self._shell = stream, shell
         self._handles: dict[int, Handle] = {}
+        self._process = os.getpid()
         self._operations = {
             "cell": self._cell,
             "get": self._get,
@@ -121,16 +130,16 @@ class Inside:
         while True:
             try:
                 token, name, *arguments = wire.receive(self._stream)
-                operation = {"cell": self._cell, "get": self._get, "call": self._call, "attribute": self._attribute, "predicted": self._predicted}[
-                    name
-                ]
             except wire.Closed:
                 return
-            answer = operation(*arguments)
             try:
-                wire.send(self._stream, (token, *answer))
-            except wire.WireError as error:
-                wire.send(self._stream, (token, "raised", ("ValueError", f"the result could not be read: {error}", ""), self._nothing()))
+                answer = wire.pack((token, *self._operations[name](*arguments)))
+            except BaseException as error:  # too large, too deep, without end: this call fails, and the notebook goes on
+                message = str(error) if type(error) is wire.WireError else type(error).__name__
+                answer = wire.pack((token, "raised", ("ValueError", _whole(f"the result could not be read: {message}"), ""), self._nothing()))
+            if os.getpid() != self._process:
+                os._exit(0)  # a cell has forked, and this copy of it came out of the cell as well
+            wire.send_packed(self._stream, answer)
 
     def _cell(self, source: str, seconds: float, output_limit: int) -> tuple:
         """Run one cell. → ("done" | "error" | "timeout", outputs, seconds)"""

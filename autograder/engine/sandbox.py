@@ -23,7 +23,8 @@ FENCE = """raise ImportError(
     f"{__name__} answers exercises of the chapter that is being graded, so it is closed here. Use what you wrote in the notebook."
 )
 """
-OPEN = ("__init__.py", "errors.py", "checking", "engine/__init__.py", "engine/wire.py", "engine/inside.py", "engine/zygote.py")  # of the grader
+# What is open of the grader.
+OPEN = ("__init__.py", "errors.py", "checking", "engine/__init__.py", "engine/wire.py", "engine/inside.py", "engine/zygote.py", "engine/seccomp.py")
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,21 @@ def command(course: Path, control: int) -> list[str]:
     for prefix in prefixes:
         if not prefix.startswith("/usr/"):
             parts += [*_open_parents(prefix), "--ro-bind", prefix, prefix]
+    for hidden in _closed_within(["/usr", *prefixes]):
+        parts += ["--tmpfs", hidden, "--remount-ro", hidden]
     parts += ["--ro-bind", str(course), COURSE]
-    parts += ["--remount-ro", "/", "--chdir", "/tmp"]
+    parts += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
     if root:
         parts += ["--", shutil.which("setpriv") or "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--"]
     else:
         parts += ["--"]
     return [*parts, python, "-I", "-c", START, COURSE, str(control)]
+
+
+def _closed_within(shown: Iterable[str]) -> list[str]:
+    """Folders with answers or with others' work that lie within folders that are shown: the course, when installed there; nbgrader's exchange."""
+    closed = [*(ROOT / name for name in ("autograder", "course_lib", "solutions", "tests")), Path("/usr/local/share/nbgrader")]
+    return [str(path) for path in closed if path.is_dir() and any(path.is_relative_to(folder) for folder in shown)]
 
 
 def _open_parents(path: str) -> list[str]:

@@ -4,6 +4,8 @@ It holds what every submission needs and nothing that any may not see. For each 
 process and IPC namespaces and forks the child in them as process 1. When process 1 dies, the kernel ends every process of its namespace,
 whatever it started; the keeper stays outside, watches memory, and ends process 1 when it is told to or when the limit is reached.
 
+Should the keeper die without a report, the zygote ends itself, and all that is behind the outer walls with it.
+
     python -m autograder.engine.zygote CONTROL_FD
 """
 
@@ -18,7 +20,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from autograder.engine import inside
+from autograder.engine import inside, seccomp
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000
 MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
@@ -94,10 +96,11 @@ def run_one(control: socket.socket, stream: socket.socket, limits: dict, shell: 
             watched.remove(control)
     orders.close()
     _, _status, usage = os.wait4(keeper, 0)
+    if not report:
+        raise RuntimeError("the keeper of a submission died")
     if control in watched:  # it ended by itself; the trusted side will still say "end"
         control.recv(1024)
-    ended = json.loads(report) if report else {"how": "crashed", "detail": "its keeper died"}
-    return ended | {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_bytes": usage.ru_maxrss * 1024}
+    return json.loads(report) | {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_bytes": usage.ru_maxrss * 1024}
 
 
 def _keep(orders: socket.socket, stream: socket.socket, limits: dict, shell: object) -> NoReturn:
@@ -106,8 +109,9 @@ def _keep(orders: socket.socket, stream: socket.socket, limits: dict, shell: obj
     try:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         limits["mapped"] = _mapped_bytes()
-        resource.setrlimit(resource.RLIMIT_NPROC, (limits["processes"], limits["processes"]))  # before the namespace, which then enforces it
         _new_namespaces()
+        # After the namespace, so that what counts are the processes in it, and not all of this user's on the machine.
+        resource.setrlimit(resource.RLIMIT_NPROC, (limits["processes"], limits["processes"]))
         child = os.fork()
         if child == 0:
             orders.close()
@@ -124,35 +128,50 @@ def _keep(orders: socket.socket, stream: socket.socket, limits: dict, shell: obj
 
 
 def _watch(child: int, orders: socket.socket, limits: dict) -> tuple[str, str]:
-    """Wait for the end of process 1, an order, or too much memory. → (ended | crashed | memory, detail)"""
+    """Wait for the end of process 1, an order, or too much memory. → (ended | crashed | memory | cpu, detail)"""
     handle = os.pidfd_open(child)
-    peak = 0
     while True:
         ready, _, _ = select.select([handle, orders], [], [], WATCH_EVERY)
         if orders in ready:
             orders.recv(16)
             return "ended", ""
         if handle in ready:
-            _, status = os.waitpid(child, os.WNOHANG)
+            _, status, usage = os.wait4(child, os.WNOHANG)
             code = os.waitstatus_to_exitcode(status)
+            if code == -signal.SIGKILL and usage.ru_utime + usage.ru_stime > limits["cpu_seconds"] - 1:
+                return "cpu", f"{limits['cpu_seconds']} s of processor time"
             return "crashed", f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        peak = max(peak, used := _private_bytes())
+        used = _used_bytes(limits["memory"])
         if used > limits["memory"]:
             return "memory", f"{used / 2**20:.0f} MiB, at most {limits['memory'] / 2**20:.0f} are allowed"
 
 
-def _private_bytes() -> int:
-    """Memory of all processes of the submission that is theirs alone. The keeper and the zygote own none of these processes."""
-    own = {1, os.getpid(), os.getppid()}
-    total = 0
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and int(entry) not in own:
-            try:
-                status = Path(f"/proc/{entry}/smaps_rollup").read_text()
-            except OSError:
-                continue
-            total += 1024 * sum(int(line.split()[1]) for line in status.splitlines() if line.startswith(("Private_Dirty", "Swap:", "Private_Clean")))
-    return total
+def _used_bytes(limit: int) -> int:
+    """Memory of all processes of the submission: what is theirs alone, and what they share among themselves.
+
+    Memory that is mapped as shared and only one process uses counts twice. All that a process has in memory, which is quickly told, is more than
+    what counts; only where that is over the limit is it worth a closer look.
+    """
+    own = {"1", str(os.getpid()), str(os.getppid())}  # of the outer namespace: its first process, this keeper, the zygote
+    processes = [entry for entry in os.listdir("/proc") if entry.isdigit() and entry not in own]
+    if sum(_resident_bytes(entry) for entry in processes) <= limit / 2:
+        return 0
+    return sum(_own_bytes(entry) for entry in processes)
+
+
+def _resident_bytes(process: str) -> int:
+    try:
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
+
+
+def _own_bytes(process: str) -> int:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty:", "Private_Clean:", "Swap:", "Pss_Shmem:")))
 
 
 def _end(child: int) -> None:
@@ -174,13 +193,16 @@ def _new_namespaces() -> None:
 def _become_the_submission(stream: socket.socket, limits: dict, shell: object) -> NoReturn:
     """Process 1 of the new namespaces: private scratch, no /proc, no privileges, limits; then the student's notebook."""
     try:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.setsid()  # a process group reaches out of a namespace: without its own, kill(0) would end the zygote
+        Path("/proc/self/oom_score_adj").write_text("1000")  # where the machine runs out of memory, this goes first
         _call(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount private")
         for place in (b"/tmp", b"/dev/shm", b"/proc"):
             size = limits["scratch"] if place == b"/tmp" else 4096
             _call(libc.mount(b"tmpfs", place, b"tmpfs", MS_NOSUID | MS_NODEV, b"size=%d,nr_inodes=10000,mode=777" % size), "mount tmpfs")
         os.chdir("/tmp")
-        _drop_privileges()
         _set_limits(limits)
+        _drop_privileges()
         number = os.dup(stream.detach())  # above 2, whatever the stream's number was
         nothing = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
@@ -210,6 +232,8 @@ def _drop_privileges() -> None:
     _call(libc.capset(ctypes.byref(Header(0x20080522, 0)), (Data * 2)()), "capset")
     _call(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
     _call(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
+    if seccomp.known():
+        seccomp.close_calls(libc)
 
 
 def _set_limits(limits: dict) -> None:
