@@ -181,9 +181,8 @@ def relu_backward(grad_out, z):
     array([ 5., -6.,  0.])
     """
     ### BEGIN SOLUTION
-    return grad_out * (
-        z > 0
-    )  # True counts as 1 and False as 0: the local slope, times what came from above
+    # True counts as 1 and False as 0: the local slope, times what came from above.
+    return grad_out * (z > 0)
     ### END SOLUTION
 
 
@@ -420,9 +419,8 @@ def softmax(scores):
            [0.5 , 0.5 ]])
     """
     ### BEGIN SOLUTION
-    exp = np.exp(
-        scores - scores.max(axis=-1, keepdims=True)
-    )  # the largest exponent of each row is 0
+    # The largest exponent of each row is 0.
+    exp = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exp / exp.sum(axis=-1, keepdims=True)
     ### END SOLUTION
 
@@ -677,9 +675,8 @@ def loss_and_gradients(params, x, labels):
         grad_logits, hidden, params["weight2"]
     )
     grad_z = relu_backward(grad_hidden, z)  # z decides what passes, as it stood on the way forward
-    _, grad_weight1, grad_bias1 = mend_affine_backward(
-        grad_z, x, params["weight1"]
-    )  # nobody asks how to change the pictures
+    # Nobody asks how to change the pictures, so the first of the three is not kept.
+    _, grad_weight1, grad_bias1 = mend_affine_backward(grad_z, x, params["weight1"])
     return loss, {
         "weight1": grad_weight1,
         "bias1": grad_bias1,
@@ -759,10 +756,9 @@ def mend_train_step(params, x, labels, lr):
     → (loss before the step, new params): a new dict of new arrays; what was given is left as it was.
     """
     ### BEGIN SOLUTION
-    loss, grads = loss_and_gradients(
-        params, x, labels
-    )  # measure, with all parameters where they are
-    return loss, {name: params[name] - lr * grads[name] for name in params}  # then move them all
+    # Measure, with all parameters where they are; then move them all.
+    loss, grads = loss_and_gradients(params, x, labels)
+    return loss, {name: params[name] - lr * grads[name] for name in params}
     ### ELSE BROKEN
     # new = dict(params)
     # z, hidden, logits = forward(params, x)
@@ -921,9 +917,8 @@ def topological_order(parents, output):
     """
     ### BEGIN SOLUTION
     order, seen = [], set()
-    stack = [
-        (output, False)
-    ]  # what is still to do; True: the node's parents have been listed, now list the node itself
+    # What is still to do. True: the node's parents have been listed, so list the node itself.
+    stack = [(output, False)]
     while stack:
         node, parents_listed = stack.pop()
         if parents_listed:
@@ -965,9 +960,8 @@ class Value:
     def __init__(self, data, parents=(), local_gradients=(), op="", label=""):
         self.data = float(data)
         self.parents = tuple(parents)
-        self.local_gradients = tuple(
-            local_gradients
-        )  # d(self) / d(parent), one number for each parent
+        # d(self) / d(parent), one number for each parent
+        self.local_gradients = tuple(local_gradients)
         self.op, self.label = op, label  # for pictures only
         self.grad = 0.0  # d(output) / d(self), once output.backward() has run
 

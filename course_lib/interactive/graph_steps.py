@@ -207,7 +207,7 @@ def draw_graph(graph: Graph, drawing: Drawing, frame: Frame) -> Figure:
         _draw_node(axes, graph, frame, node, centre)
     if frame.flow == "backward" and frame.active is not None:
         _draw_products(axes, graph, drawing, frame.active, frame.gradients[frame.active])
-    axes.text(MARGIN, 0.1, "backward, on an edge: local derivative × upstream gradient = contribution", fontsize=9, color=INK)
+    axes.text(MARGIN, 0.1, "backward, on an edge: local slope × upstream gradient = contribution", fontsize=9, color=INK)
     return figure
 
 
@@ -236,7 +236,7 @@ def example_graph() -> Node:
 
     w, x, b, t = Value(0.5, label="w"), Value(2.0, label="x"), Value(-0.5, label="b"), Value(1.0, label="t")
     product = w * x
-    product.label = "wx"
+    product.label = "p"
     z = product + b
     z.label = "z"
     y = z.tanh()

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from course_lib.interactive.style import PIXELS_PER_INCH, png
 
-SMALLEST_SCALE = 0.8  # a narrow page shrinks a picture to this and scrolls beyond, so that its text stays legible
+SMALLEST_SCALE = 0.7  # a narrow page shrinks a picture to this and scrolls beyond, so that its text stays legible
 CAPTION_STYLE = "line-height:1.5;min-height:3em"  # room for two lines, so that the page does not jump between frames
 UNCLIPPED = {"description_width": "initial"}  # as wide as the label, where the default cuts it off
 

@@ -473,7 +473,7 @@ def test_the_static_frame_is_a_png_that_carries_its_words(executed):
     first = executed.cells[0].outputs[0].data
     picture = Image.open(io.BytesIO(base64.b64decode(first["image/png"])))
     assert picture.info["Description"] == first["text/plain"]
-    assert first["text/plain"].startswith(WORDS[0]) and "Backward: wx passes" in first["text/plain"]
+    assert first["text/plain"].startswith(WORDS[0]) and "Backward: p passes" in first["text/plain"]
     assert np.ptp(np.asarray(picture.convert("L"))) > 200
 
 
