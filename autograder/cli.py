@@ -210,12 +210,25 @@ def grade(
     assignment: Annotated[str | None, typer.Option(help="One assignment, such as 03_backprop.")] = None,
     student: Annotated[str | None, typer.Option(help="One student.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Grade again what is graded already.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="How many at a time; as many as there are processors by default.")] = None,
+    stock: Annotated[bool, typer.Option("--stock", help="Let stock nbgrader grade, with your own rights.")] = False,
+    sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Run students' programs with your own rights.", show_default=False)] = True,
+    cell_seconds: Annotated[float, typer.Option(min=0.1, help="Longest time for one cell.")] = 30,
+    submission_seconds: Annotated[float, typer.Option(min=1, help="Longest time for one submission.")] = 300,
+    memory: Annotated[int, typer.Option(min=64, help="Most memory of one submission, in MB.")] = 1536,
+    seed_of: Annotated[str | None, typer.Option(metavar="STUDENT", help="Grade nothing; print what a student's draws come from.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Grade what has been submitted. One bad submission never stops the others."""
+    """Grade what has been submitted, each notebook behind walls of its own. One bad submission never stops the others."""
+    from autograder.engine.sandbox import Limits
     from autograder.gradebook import grading as room
 
-    results = room.grade(folder, assignment=assignment, student=student, force=force, quiet=as_json)
+    if seed_of is not None:
+        seeds = room.seeds_of(folder, seed_of, assignment)
+        _print_json(seeds) if as_json else typer.echo("\n".join(f"{name} {seed}" for name, seed in seeds.items()))
+        return
+    limits = Limits(cell=cell_seconds, submission=submission_seconds, memory=memory * 2**20)
+    results = room.grade(folder, assignment, student, force, quiet=as_json, jobs=jobs, stock=stock, sandbox=sandbox, limits=limits)
     _print_json([asdict(result) for result in results]) if as_json else room.show(results)
 
 

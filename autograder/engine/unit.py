@@ -6,7 +6,9 @@ release alone, so deleting, copying, unlocking or rewriting a graded cell change
 """
 
 import ast
+import copy
 import json
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,16 +16,22 @@ from typing import Any, Literal
 from autograder.checking.cases import Run, StudentError
 from autograder.checking.check import Score
 from autograder.checking.exercise import Exercise, load_chapter
-from autograder.checking.limits import TimeUp
+from autograder.checking.limits import TimeUp, within
 from autograder.checking.results import ExerciseResult
 from autograder.engine.sandbox import Limits
 from autograder.engine.submission import RemoteStudent, Submission
-from autograder.engine.worker import ZygoteError, discard_zygotes, zygote_for
+from autograder.engine.worker import Zygote, ZygoteError, discard_zygotes, zygote_for
 from autograder.release.source import CHECK
 
 Status = Literal["graded", "crashed", "timeout", "memory", "tampered", "unreadable"]
 MAX_NOTEBOOK = 20 * 2**20  # bytes
+MAX_PARTS = 400_000  # lists and dicts in its JSON
 MAX_CELLS = 2_000
+CHECK_SECONDS = 10  # that the check itself may take, beyond the limits of its cases
+ATTEMPTS = 2  # at a submission with which the sandbox itself was lost, as may happen to an honest one when a machine runs out of memory
+KEPT_OUTPUTS = 50  # of the largest size are kept of one notebook
+CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+TAG = re.compile("<(?=[a-zA-Z/!?])")  # of HTML in a student's prose, which a grader's browser would act on: with a space after it, it is text
 SKIPPED_TAGS = {"train", "figure"}
 
 
@@ -34,6 +42,7 @@ class Unit:
     notebook    the bytes that were handed in
     release     the cells of the release, as `release_cells` gives them
     seed        what the draws of the checks come from; secret until it is shown on appeal
+    fault       why there are no bytes; "" when there are
     """
 
     student: str
@@ -44,6 +53,7 @@ class Unit:
     seed: int
     limits: Limits = field(default_factory=Limits)
     walled: bool = True
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,43 +96,79 @@ def release_cells(notebook: dict) -> tuple[dict, ...]:
     )
 
 
+def nothing_earned(unit: Unit, status: Status, reason: str, seconds: float = 0.0) -> UnitResult:
+    """The result of a submission that was not run at all."""
+    graded = [cell["nbgrader"] for cell in unit.release if cell["nbgrader"].get("grade")]
+    cells = tuple(CellGrade(grading["grade_id"], 0.0, float(grading["points"])) for grading in graded)
+    maximum = sum(cell.points for cell in cells)
+    return UnitResult(unit.student, unit.assignment, status, reason, 0.0, maximum, cells, (), "", round(seconds, 3))
+
+
 def run_unit(unit: Unit) -> UnitResult:
     """Do the work. Never raises for anything that a submission does; `ZygoteError` when the sandbox itself cannot be started."""
     started = time.monotonic()
-    graded = [cell for cell in unit.release if cell["nbgrader"].get("grade")]
-    maximum = float(sum(cell["nbgrader"]["points"] for cell in graded))
     try:
+        if unit.fault:
+            raise ValueError(unit.fault)
         notebook = read_notebook(unit.notebook)
     except ValueError as error:
-        nothing = tuple(CellGrade(cell["nbgrader"]["grade_id"], 0.0, float(cell["nbgrader"]["points"])) for cell in graded)
-        return UnitResult(
-            unit.student, unit.assignment, "unreadable", str(error), 0.0, maximum, nothing, (), "", round(time.monotonic() - started, 3)
-        )
+        return nothing_earned(unit, "unreadable", str(error), time.monotonic() - started)
     exercises = {item.name: item for item in load_chapter(unit.chapter)}
-    zygote = zygote_for((module for item in exercises.values() for module in item.reference), unit.walled)
-    grading = _Grading(unit, exercises, notebook)
+    for _attempt in range(ATTEMPTS):
+        grading = _Grading(unit, exercises, copy.deepcopy(notebook))
+        submission, ended = _run_behind_walls(unit, grading)
+        if ended["how"] != "lost":
+            break
+    status, reason = _status(submission, ended, grading.said())
+    return grading.result(status, reason, time.monotonic() - started, ended)
+
+
+def _run_behind_walls(unit: Unit, grading: "_Grading") -> tuple[Submission | None, dict]:
+    """→ the submission as it was in the end, None when it could not even begin, and how it ended: "lost" when its sandbox went with it."""
+    zygote, submission = _zygote(unit), None
     try:
         with zygote.start(unit.limits) as stream:
             submission = Submission(stream, unit.limits.submission)
             grading.run(submission)
-        ended = zygote.end()
+            submission.settle()
+        return submission, zygote.end()
+    except (OSError, ZygoteError) as error:
+        discard_zygotes()
+        return submission, {"how": "lost", "detail": str(error), "cpu_seconds": 0.0, "peak_bytes": 0}
+    except BaseException:  # the zygote is in the middle of something, and of no use to the next submission
+        discard_zygotes()
+        raise
+
+
+def prove_walls(unit: Unit) -> None:
+    """Start what units like this one run in, with nobody's program. `ZygoteError` or `OSError` when student code cannot be shut in here."""
+    try:
+        _zygote(unit).probe()
     except (OSError, ZygoteError):
         discard_zygotes()
         raise
-    status, reason = _status(submission, ended)
-    return grading.result(status, reason, maximum, time.monotonic() - started, ended)
 
 
-def _status(submission: Submission, ended: dict) -> tuple[Status, str]:
+def _zygote(unit: Unit) -> Zygote:
+    return zygote_for((module for item in load_chapter(unit.chapter) for module in item.reference), unit.walled)
+
+
+def _status(submission: Submission | None, ended: dict, said: str) -> tuple[Status, str]:
+    if submission is None:
+        return "crashed", f"its sandbox could not be used ({ended['detail']})"
     if submission.tampered:
         return "tampered", f"{submission.tampered}; nothing that it earned counts"
     if ended["how"] == "memory":
         return "memory", f"used {ended['detail']}; what was reached before counts"
+    if ended["how"] == "lost":
+        return "crashed", f"its sandbox ended with it, {ATTEMPTS} times over ({ended['detail']}); what was reached before counts"
+    if ended["how"] == "cpu":
+        return "timeout", f"used {ended['detail']}; what was reached before counts"
     if submission.gone == "timeout":
         return "timeout", "it did not answer within its limits; what was reached before counts"
     if submission.gone or ended["how"] == "crashed":
         return "crashed", f"its process ended ({ended['detail'] or 'no reason given'}); what was reached before counts"
-    return "graded", ""
+    return "graded", said
 
 
 class _Grading:
@@ -130,44 +176,81 @@ class _Grading:
 
     def __init__(self, unit: Unit, exercises: dict[str, Exercise], notebook: dict):
         self._unit, self._exercises, self._notebook = unit, exercises, notebook
-        self._released = {cell["nbgrader"]["grade_id"]: cell for cell in unit.release if cell["nbgrader"].get("grade")}
+        self._released = {cell["nbgrader"]["grade_id"]: cell for cell in unit.release if cell["nbgrader"]}
+        self._graded = {grade_id: cell for grade_id, cell in self._released.items() if cell["nbgrader"].get("grade")}
+        self._prose = {cell["source"] for cell in unit.release if cell["cell_type"] != "code"}
         self._skipped = {cell["id"] for cell in unit.release if SKIPPED_TAGS & set(cell["tags"])}
         self._scores: dict[str, float | None] = {}
         self._results: dict[str, ExerciseResult] = {}
+        self._output_left = KEPT_OUTPUTS * unit.limits.output
+        self._slow: list[str] = []
+        self._raised: list[str] = []
 
     def run(self, submission: Submission) -> None:
         """Cells in the student's order; every graded cell of the release once, those that were deleted at the end."""
-        for cell in self._notebook["cells"]:
+        seen = set()
+        for number, cell in enumerate(self._notebook["cells"], 1):
             grade_id = _grade_id(cell)
-            if grade_id in self._released:
+            released = self._released.get(grade_id)
+            first = released is not None and grade_id not in seen
+            seen.add(grade_id)
+            cell["metadata"] = {"nbgrader": released["nbgrader"]} if released and first else {}
+            if released and not first and grade_id in self._graded:
+                cell["source"] = "# A copy of a graded cell stood here; it counts once, where it stands first."
+            elif released and grade_id in self._graded:
                 self._grade(submission, grade_id, cell)
-            elif cell["cell_type"] == "code":
-                self._run_code(submission, cell)
-        for grade_id in self._released:
-            if grade_id not in self._scores:
-                cell = {"cell_type": "code", "metadata": {}, "source": "# This graded cell was missing; it was graded all the same.", "outputs": []}
+            else:
+                if released and released["nbgrader"].get("locked"):
+                    cell["source"] = released["source"]
+                elif cell["cell_type"] != "code" and cell["source"] not in self._prose:
+                    cell["source"] = TAG.sub("< ", cell["source"])
+                if cell["cell_type"] == "code":
+                    self._run_code(submission, cell, f"cell {grade_id}" if released else f"cell number {number}")
+        for grade_id, released in self._graded.items():
+            if grade_id not in seen:
+                cell: dict[str, Any] = {"id": f"missing-{len(self._notebook['cells'])}", "metadata": {"nbgrader": released["nbgrader"]}}
+                cell["source"] = released["source"]
                 self._notebook["cells"].append(cell)
                 self._grade(submission, grade_id, cell)
 
-    def _run_code(self, submission: Submission, cell: dict) -> None:
-        cell["outputs"] = []
+    def said(self) -> str:
+        """What a grader may want to know of a submission that was graded to its end."""
+        parts = []
+        for text, places in (("ran out of time:", self._slow), ("raised:", self._raised)):
+            if places:
+                parts.append(f"{text} {', '.join(places[:3])}" + (f" and {len(places) - 3} more" if len(places) > 3 else ""))
+        return "; ".join(parts)
+
+    def _run_code(self, submission: Submission, cell: dict, name: str) -> None:
         source = cell["source"]
-        if cell.get("id") in self._skipped or not source.strip() or submission.gone:
+        if cell["id"] in self._skipped or not source.strip() or submission.gone:
             return
-        outcome, cell["outputs"] = submission.cell(source, self._unit.limits.cell, self._unit.limits.output)
+        outcome, cell["outputs"] = self._ask(submission, source)
         if outcome == "timeout":
+            self._slow.append(name)
             cell["outputs"].append(_said(f"Stopped after {self._unit.limits.cell:g} s."))
+        elif outcome == "error" and cell["metadata"]:
+            kind = next((output["ename"] for output in reversed(cell["outputs"]) if output["output_type"] == "error"), "error")
+            if kind != "NotImplementedError":
+                self._raised.append(f"{name} ({kind[:40]})")
+
+    def _ask(self, submission: Submission, source: str) -> tuple[str, list[dict]]:
+        limits = self._unit.limits
+        outcome, outputs = submission.cell(source, limits.cell, max(min(limits.output, self._output_left), 0))
+        self._output_left -= sum(len(json.dumps(output)) for output in outputs)
+        return outcome, outputs
 
     def _grade(self, submission: Submission, grade_id: str, cell: dict) -> None:
-        released = self._released[grade_id]
+        released = self._graded[grade_id]
         points = float(released["nbgrader"]["points"])
         if released["cell_type"] == "markdown":
-            self._scores.setdefault(grade_id, None)  # an essay, which a person reads
+            _become(cell, "markdown")
+            self._scores[grade_id] = 0.0 if cell["source"] == released["source"] else None  # an essay, which a person reads
+            if self._scores[grade_id] is None:
+                cell["source"] = TAG.sub("< ", cell["source"])
             return
-        cell |= {"cell_type": "code", "source": released["source"], "outputs": []}
-        if grade_id in self._scores:
-            cell["outputs"] = [_said("A copy of a graded cell; it counts once, where it stands first.")]
-            return
+        _become(cell, "code")
+        cell["source"] = released["source"]
         called = CHECK.findall(released["source"])
         if called:
             name = called[0].partition(".")[2]
@@ -177,14 +260,19 @@ class _Grading:
         else:
             self._scores[grade_id] = points if self._predicted(submission, released["source"]) else 0.0
             if not submission.gone:
-                _outcome, cell["outputs"] = submission.cell(released["source"], self._unit.limits.cell, self._unit.limits.output)
+                _outcome, cell["outputs"] = self._ask(submission, released["source"])
 
     def _check(self, submission: Submission, item: Exercise, source: str) -> ExerciseResult:
         call = next(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check")
         given = [argument.id for argument in call.args[1:] if isinstance(argument, ast.Name)]
         needs = dict(zip(item.needs, given, strict=True))
         run = Run(item.seconds)
-        return item.run_with(RemoteStudent(submission, needs, run), run, self._unit.seed)
+        student = RemoteStudent(submission, needs, run)
+        try:
+            return within(item.seconds * len(item.case_names) + CHECK_SECONDS, lambda: item.run_with(student, run, self._unit.seed))
+        except TimeUp:  # between two cases; now nobody answers, and each case says so
+            submission.gone = "timeout"
+            return item.run_with(student, Run(item.seconds), self._unit.seed)
 
     def _predicted(self, submission: Submission, source: str) -> bool:
         """Is there something under the name that the release reveals as the guess?"""
@@ -198,14 +286,14 @@ class _Grading:
             return False
         return answer[:2] == ("value", True)
 
-    def result(self, status: Status, reason: str, maximum: float, seconds: float, ended: dict) -> UnitResult:
+    def result(self, status: Status, reason: str, seconds: float, ended: dict) -> UnitResult:
         unit = self._unit
         if status == "tampered":
-            self._scores = dict.fromkeys(self._released, 0.0)
+            self._scores = dict.fromkeys(self._graded, 0.0)
         cells = tuple(
-            CellGrade(grade_id, self._scores.get(grade_id, 0.0), float(cell["nbgrader"]["points"])) for grade_id, cell in self._released.items()
+            CellGrade(grade_id, self._scores.get(grade_id, 0.0), float(cell["nbgrader"]["points"])) for grade_id, cell in self._graded.items()
         )
-        score = round(sum(cell.score or 0.0 for cell in cells), 2)
+        score, maximum = round(sum(cell.score or 0.0 for cell in cells), 2), sum(cell.points for cell in cells)
         executed = json.dumps(self._notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         usage = {"cpu_seconds": ended["cpu_seconds"], "peak_bytes": ended["peak_bytes"]}
         return UnitResult(
@@ -217,8 +305,10 @@ def read_notebook(data: bytes) -> dict:
     """A notebook that is safe to walk through: cells with the fields that they need and no others. ValueError says why it is none."""
     if len(data) > MAX_NOTEBOOK:
         raise ValueError(f"{len(data):,} bytes; a notebook may have {MAX_NOTEBOOK:,}")
+    if data.count(b"{") + data.count(b"[") > MAX_PARTS:
+        raise ValueError(f"its JSON has more than {MAX_PARTS:,} parts")
     try:
-        raw = json.loads(data.decode("utf-8"))
+        raw = json.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ValueError("it is not text in UTF-8") from None
     except (ValueError, RecursionError):
@@ -227,27 +317,38 @@ def read_notebook(data: bytes) -> dict:
         raise ValueError("it has no list of cells")
     if len(raw["cells"]) > MAX_CELLS:
         raise ValueError(f"{len(raw['cells']):,} cells; a notebook may have {MAX_CELLS:,}")
-    cells = []
+    cells, identities = [], set()
     for number, cell in enumerate(raw["cells"], 1):
         if not isinstance(cell, dict) or cell.get("cell_type") not in ("code", "markdown", "raw"):
             raise ValueError(f"cell {number} is no cell")
         metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
-        plain: dict[str, Any] = {"cell_type": cell["cell_type"], "metadata": metadata, "source": _text(cell.get("source", ""))}
         identity = cell.get("id")
-        plain["id"] = identity if isinstance(identity, str) and 0 < len(identity) <= 64 else f"cell-{number}"
-        if plain["cell_type"] == "code":
-            plain |= {"outputs": [], "execution_count": None}
+        if not isinstance(identity, str) or not CELL_ID.fullmatch(identity) or identity in identities:
+            identity = f"cell-{number}"
+        identities.add(identity)
+        plain: dict[str, Any] = {"id": identity, "metadata": metadata, "source": _text(cell.get("source", ""))}
+        _become(plain, cell["cell_type"])
         cells.append(plain)
     kernel = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     return {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
 
 
 def _text(source: Any) -> str:
+    """A cell's source. Halves of surrogate pairs, which JSON can spell and UTF-8 cannot, are replaced."""
     if isinstance(source, list) and all(isinstance(line, str) for line in source):
-        return "".join(source)
-    if isinstance(source, str):
-        return source
-    raise ValueError("a cell's source is no text")
+        source = "".join(source)
+    if not isinstance(source, str):
+        raise ValueError("a cell's source is no text")
+    return source.encode("utf-8", "replace").decode("utf-8")
+
+
+def _become(cell: dict, kind: str) -> None:
+    """Make it a cell of that kind that has not been run, with exactly the fields that nbformat wants."""
+    cell["cell_type"] = kind
+    for name in ("outputs", "execution_count"):
+        cell.pop(name, None)
+    if kind == "code":
+        cell |= {"outputs": [], "execution_count": None}
 
 
 def _grade_id(cell: dict) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import typer
 
 from autograder.errors import CourseError
-from autograder.gradebook import stock
+from autograder.gradebook import secret, stock
 from autograder.release.build import notebook, to_text, write_whole
 from autograder.release.chapters import Chapter, find_chapter
 from autograder.release.source import LANGUAGES, SourceError
@@ -193,3 +193,4 @@ def _fill(folder: Path, name: str, sources: dict[str, str], answer_seconds: int)
         for assignment in sources:
             stock.nbgrader(folder, "generate_assignment", assignment, log=folder / "logs" / f"release-{assignment}.log", scratch=Path(scratch))
     os.chmod(folder / "gradebook.db", 0o600)  # it holds people's marks
+    secret.read(folder)  # makes it

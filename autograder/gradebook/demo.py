@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autograder.engine.sandbox import Limits
+from autograder.engine.scheduler import NoSandbox
 from autograder.errors import CourseError
-from autograder.gradebook import classroom, grading, marks, planted, report, stock
+from autograder.gradebook import classroom, grading, marks, planted, report, secret, stock
 from autograder.gradebook.classroom import Classroom, open_class
 from autograder.gradebook.ledger import Graded
 from autograder.gradebook.planted import Planted
@@ -21,7 +23,8 @@ from autograder.release.chapters import find_chapter
 from autograder.release.source import SourceError
 
 CHAPTER = "03"
-ANSWER_SECONDS = 8  # for one cell: two planted submissions run into it
+ANSWER_SECONDS = 8  # for one cell: planted submissions run into it
+SECRET = "nothing is secret in a demo, whose scores are known beforehand\n"
 MARKER = "DEMO.txt"
 WHAT = "A class of planted submissions, made by `autograder demo`, which replaces this folder when it runs again.\n"
 
@@ -67,11 +70,17 @@ def demo(folder: Path, as_json: bool = False) -> bool:
         raise CourseError(f"{error.problems[0]} (run `course build --check` for all)") from None
     classroom.create(folder, [CHAPTER], answer_seconds=ANSWER_SECONDS, quiet=True)
     (folder / MARKER).write_text(WHAT, encoding="utf-8")
+    (folder / secret.FILE).write_text(SECRET)  # so that every demo draws the same
     room = open_class(folder)
     planted.write_class(submissions, folder, chapter.slug)
     with marks.gradebook(room, writing=True) as book:
         book.update_or_create_assignment(chapter.slug, duedate=planted.DUE)
-    results = {result.student: result for result in grading.grade(folder, quiet=as_json)}
+    try:
+        graded = grading.grade(folder, quiet=as_json, limits=Limits(cell=ANSWER_SECONDS))
+    except NoSandbox as error:
+        typer.echo(f"{error}\nThe demo's programs are harmless; it goes on with stock nbgrader.", err=True)
+        graded, submissions = grading.grade(folder, quiet=as_json, stock=True), [item.by_stock() for item in submissions]
+    results = {result.student: result for result in graded}
     exported = _export(room, chapter.slug)
     rows = [_compare(item, results.get(item.student), exported.get(item.student), full.max_score) for item in submissions]
     if as_json:

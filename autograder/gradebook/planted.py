@@ -7,7 +7,7 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -18,6 +18,15 @@ from autograder.release.chapters import Chapter
 
 LOOP = "while True:\n    pass\n"
 DEAF_LOOP = "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass\n"
+TAMPERING = """import os
+
+if "COURSE_GRADING" in os.environ:  # in the engine: write to whatever is open
+    for descriptor in range(3, 256):
+        try:
+            os.write(descriptor, b"full marks, please")
+        except OSError:
+            pass
+"""
 FORGED = "\n\ndef check(*_anything):\n    return 2.0\n"
 NOISE = "import sys, warnings\nprint('so far so good', file=sys.stderr)\nwarnings.warn('this is only a warning')\n"
 STUB = "raise NotImplementedError"
@@ -32,6 +41,7 @@ class Planted:
     text   the file's content
     score  points that it must get, in status `status`
     late   handed in after the date due
+    stock  the status and the points that it must get from stock nbgrader, where they differ
     """
 
     student: str
@@ -39,6 +49,12 @@ class Planted:
     score: float
     status: str = "graded"
     late: bool = False
+    stock: tuple[str, float] | None = None
+
+    def by_stock(self) -> "Planted":
+        """The same submission with the truth for stock nbgrader."""
+        status, score = self.stock or (self.status, self.score)
+        return replace(self, status=status, score=score)
 
 
 @dataclass(frozen=True)
@@ -89,6 +105,12 @@ def plant_class(full: Chapterful) -> list[Planted]:
     return [*_slow(full), *_working(full), *_wrong(full), *_broken(full)]
 
 
+def honest_class(full: Chapterful, size: int) -> list[Planted]:
+    """As many submissions as wanted in which nothing goes wrong but the answers, for measurements: the same ones over and over."""
+    kinds = [item for item in [*_working(full), *_wrong(full)] if not item.late]
+    return [replace(kinds[number % len(kinds)], student=f"{kinds[number % len(kinds)].student}-{number:04}") for number in range(size)]
+
+
 def write_class(planted: Iterable[Planted], folder: Path, assignment: str) -> None:
     """Put the submissions where a class expects them."""
     for item in planted:
@@ -114,7 +136,11 @@ def points_after(item: Exercise, failed: Iterable[str]) -> float:
 
 def _rights(full: Chapterful) -> NotebookNode:
     """Every exercise solved by a program that needs no other, so that what happens to one leaves the rest alone."""
-    return _with_programs(full.solved(), {item.name: _program(item, item.rights[0]) for item in full.exercises})
+    return _with_programs(full.solved(), _rights_of(full))
+
+
+def _rights_of(full: Chapterful) -> dict[str, str]:
+    return {item.name: _program(item, item.rights[0]) for item in full.exercises}
 
 
 def _bare(node: NotebookNode) -> NotebookNode:
@@ -156,21 +182,31 @@ def _broken(full: Chapterful) -> list[Planted]:
     """The ways in which submissions go wrong, by accident and on purpose."""
     first, rights = full.exercises[0], _bare(_rights(full))
     check = f"check-{first.name}"
-    forged = _with_programs(_bare(full.solved()), {first.name: FORGED})
+    answers = list(_released_answers(full))
+    fatal = answers[len(answers) // 2]
+    killed = _with_programs(rights, {fatal: "import os\n\nos._exit(3)\n"})
+    tampering = _with_programs(rights, {fatal: TAMPERING + _rights_of(full)[fatal]})
     skipping = copy.deepcopy(full.released())
     for cell in skipping.cells:
         cell.metadata["tags"] = ["train", "skip-execution"]
     rest = full.exercise_points - first.points
     return [
         Planted("crashing", to_text(_with_programs(rights, {first.name: "raise RuntimeError('not today')\n"})), rest),
-        Planted("killed", to_text(_with_programs(rights, {first.name: "import os\n\nos._exit(3)\n"})), 0.0, "crashed"),
+        Planted("killed", to_text(killed), _points_before(full, killed, fatal), "crashed", stock=("crashed", 0.0)),
         Planted("deleted-check", to_text(_without(rights, check)), full.exercise_points),
         Planted("deleted-both", to_text(_without(rights, check, first.name)), rest),
         Planted("skipping", to_text(skipping), 0.0),
-        Planted("forging", to_text(forged), 0.0, "tampered"),
+        Planted("forging", to_text(_with_programs(rights, {first.name: FORGED})), rest, stock=("tampered", 0.0)),
+        Planted("tampering", to_text(tampering), 0.0, "tampered", stock=("graded", full.exercise_points)),
         Planted("unreadable", to_text(rights)[: len(to_text(rights)) // 2], 0.0, "unreadable"),
         Planted("not-a-notebook", json.dumps({"cells": "none"}), 0.0, "unreadable"),
     ]
+
+
+def _points_before(full: Chapterful, node: NotebookNode, name: str) -> float:
+    """The points of the exercises whose checks stand before the answer to `name`."""
+    places = {_grade_id(cell): place for place, cell in enumerate(node.cells)}
+    return sum(item.points for item in full.exercises if places[f"check-{item.name}"] < places[name])
 
 
 def _slow(full: Chapterful) -> list[Planted]:
@@ -180,7 +216,7 @@ def _slow(full: Chapterful) -> list[Planted]:
     name, rest = item.name, full.exercise_points - item.points
     looping = f"def {name}(*_arguments, **_named):\n    while True:\n        pass\n"
     return [
-        Planted("deaf", to_text(_with_programs(rights, {name: DEAF_LOOP})), 0.0, "timeout"),
+        Planted("deaf", to_text(_with_programs(rights, {name: DEAF_LOOP})), rest, stock=("timeout", 0.0)),
         Planted("endless", to_text(_with_programs(rights, {name: looping})), rest),
         Planted("endless-cell", to_text(_with_programs(rights, {name: LOOP})), rest),
     ]

@@ -5,7 +5,6 @@ The process is forked from a server that has imported nbgrader already, which sa
 
 import json
 import os
-import stat
 import traceback
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,9 @@ from nbgrader.nbgraderformat import SchemaTooNewError, SchemaTooOldError
 
 from autograder.gradebook import stock
 from autograder.gradebook.nbgrader_steps import NO_VERDICT
+from autograder.gradebook.submitted import Unreadable, notebook_bytes
 
-MAX_BYTES = 64 * 2**20  # of a submitted notebook
 TIMEOUT = "CellTimeoutError"  # as nbgrader writes it into a cell that ran too long
-
-
-class Unreadable(Exception):
-    """There is no notebook that can be opened; the message says what was found."""
 
 
 class OneSubmission(Autograde):
@@ -91,30 +86,17 @@ def _grade(folder: Path, assignment: str, student: str, scratch: str) -> tuple[s
     return graded_reason(folder / "autograded" / student / assignment / f"{assignment}.ipynb")
 
 
-def readable(submitted: Path, assignment: str) -> None:
-    """Raises `Unreadable` unless the folder holds a notebook of that name that can be opened."""
-    path, student = submitted / f"{assignment}.ipynb", submitted.parent.name
-    if set(student) & set("*?[]") or student != student.strip():
-        raise Unreadable(f"nbgrader cannot use the folder name {student!r}; rename it, without spaces at its ends and *?[]")
+def readable(folder: Path, assignment: str) -> None:
+    """Raises `Unreadable` unless the folder holds a notebook of that name that nbgrader can open."""
+    content, name = notebook_bytes(folder, assignment), f"{assignment}.ipynb"
     try:
-        found = path.lstat()
-    except FileNotFoundError:
-        others = ", ".join(sorted(other.name for other in submitted.iterdir())[:5]) or "nothing"
-        raise Unreadable(f"no {path.name}; the folder holds {others}") from None
-    except OSError as error:
-        raise Unreadable(f"{path.name}: {error.strerror}") from None
-    if not stat.S_ISREG(found.st_mode):
-        raise Unreadable(f"{path.name} is no regular file")
-    if found.st_size > MAX_BYTES:
-        raise Unreadable(f"{path.name} has {found.st_size / 2**20:.0f} MB; at most {MAX_BYTES / 2**20:.0f} are read")
-    try:
-        notebook = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
         nbformat.validate(notebook)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Unreadable(f"{path.name} cannot be read: {error}") from None
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"{name} cannot be read: {error}") from None
     except Exception as error:  # whatever a stranger's JSON makes nbformat stumble over
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise Unreadable(f"{path.name} is no notebook: {lines[0][:200]}") from None
+        raise Unreadable(f"{name} is no notebook: {lines[0][:200]}") from None
 
 
 def _failure(error: BaseException, place: str) -> tuple[str, str]:

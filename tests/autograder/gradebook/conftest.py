@@ -44,6 +44,12 @@ def everyone() -> dict[str, Planted]:
 
 
 @pytest.fixture(scope="session")
+def by_stock(everyone) -> dict[str, Planted]:
+    """The same with the truth for stock nbgrader."""
+    return {name: item.by_stock() for name, item in everyone.items()}
+
+
+@pytest.fixture(scope="session")
 def made(tmp_path_factory) -> Path:
     """A class as `autograder new` makes it. Tests that change it take `room`, a copy."""
     folder = tmp_path_factory.mktemp("classes") / "autumn"
@@ -65,9 +71,9 @@ class GradedClass:
 
 @pytest.fixture(scope="session")
 def graded(made, everyone, tmp_path_factory) -> GradedClass:
-    """Six submissions, two of them beyond grading. Tests must not change it."""
+    """Six submissions, two of them beyond grading, graded by stock nbgrader. Tests must not change it."""
     folder = Path(shutil.copytree(made, tmp_path_factory.mktemp("graded") / "autumn"))
     planted.write_class([everyone[name] for name in ("ada", "wrong-1", "empty", "unreadable", "forging", "deleted-both")], folder, ASSIGNMENT)
     with tiny():
-        results = {result.student: result for result in grading.grade(folder, quiet=True)}
+        results = {result.student: result for result in grading.grade(folder, quiet=True, stock=True)}
     return GradedClass(classroom.open_class(folder), results)

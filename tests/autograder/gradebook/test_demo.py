@@ -1,6 +1,7 @@
 """The demo cannot pass vacuously, and removes nothing but an earlier demo."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -32,6 +33,7 @@ def test_a_folder_that_is_no_demo_is_never_removed(tmp_path, small):
 
 
 @pytest.mark.slow
+@pytest.mark.sandbox
 def test_the_demo_passes_as_planted_and_fails_for_each_falsified_truth(tmp_path, small, capsys):
     folder = tmp_path / "demo"
     assert demo.demo(folder) is True
@@ -44,6 +46,20 @@ def test_the_demo_passes_as_planted_and_fails_for_each_falsified_truth(tmp_path,
     assert demo.demo(folder, as_json=True) is False
     rows = json.loads(capsys.readouterr().out)
     assert [row["right"] for row in rows] == [False, True, False]
+
+
+@pytest.mark.slow
+def test_without_a_sandbox_the_demo_says_so_and_goes_on_with_stock_nbgrader(tmp_path, small, everyone, monkeypatch, capsys):
+    small[:] = [everyone["forging"], everyone["unreadable"], everyone["ada"]]
+
+    def no_bubblewrap(name, *arguments, **options):
+        return None if name == "bwrap" else find(name, *arguments, **options)
+
+    find = shutil.which
+    monkeypatch.setattr(shutil, "which", no_bubblewrap)
+    assert demo.demo(tmp_path / "demo", as_json=True) is True
+    shown = capsys.readouterr()
+    assert "bubblewrap is not installed" in shown.err and {row["status"] for row in json.loads(shown.out)} == {"tampered", "unreadable", "graded"}
 
 
 def row(**changes):

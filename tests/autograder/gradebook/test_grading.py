@@ -1,4 +1,4 @@
-"""Grading what has been submitted: nothing that a submission does stops the others."""
+"""Grading by stock nbgrader what has been submitted: nothing that a submission does stops the others."""
 
 import json
 import os
@@ -15,22 +15,28 @@ from typer.testing import CliRunner
 
 from autograder.cli import autograder
 from autograder.errors import CourseError
+from autograder.gradebook import by_stock as by_stock_nbgrader
 from autograder.gradebook import grading, marks, planted
 from autograder.gradebook.classroom import open_class
-from autograder.gradebook.worker import Unreadable, readable
+from autograder.gradebook.submitted import Unreadable
+from autograder.gradebook.worker import readable
 
 pytestmark = pytest.mark.xdist_group("gradebook")
 WORK = "97_tiny"
+
+
+def grade(folder, **options):
+    return grading.grade(folder, stock=True, **options)
 
 
 def outcome(result):
     return result.status, result.score
 
 
-def test_each_submission_ends_as_planted_and_the_bad_ones_stop_nobody(graded, everyone):
+def test_each_submission_ends_as_planted_and_the_bad_ones_stop_nobody(graded, by_stock):
     assert set(graded.results) == {"ada", "wrong-1", "empty", "unreadable", "forging", "deleted-both"}
     for name, result in graded.results.items():
-        assert outcome(result) == (everyone[name].status, everyone[name].score), name
+        assert outcome(result) == (by_stock[name].status, by_stock[name].score), name
         assert result.max_score == 8
 
 
@@ -48,8 +54,8 @@ def test_a_shadowed_check_is_told_and_gives_nothing(graded):
 
 
 def test_what_is_graded_and_unchanged_is_not_run_again(graded, monkeypatch):
-    monkeypatch.setattr(grading, "run_submission", lambda *_arguments, **_options: pytest.fail("was run again"))
-    again = {result.student: result for result in grading.grade(graded.room.folder, quiet=True)}
+    monkeypatch.setattr(by_stock_nbgrader, "run_submission", lambda *_arguments, **_options: pytest.fail("was run again"))
+    again = {result.student: result for result in grade(graded.room.folder, quiet=True)}
     assert again == graded.results
 
 
@@ -58,8 +64,8 @@ def test_marks_given_by_a_person_show_without_grading_again(graded, tmp_path, mo
     with marks.gradebook(room, writing=True) as book:
         book.find_grade("essay-why", WORK, WORK, "ada").manual_score = 1.5
         book.db.commit()
-    monkeypatch.setattr(grading, "run_submission", lambda *_arguments, **_options: pytest.fail("was run again"))
-    (result,) = grading.grade(room.folder, student="ada", quiet=True)
+    monkeypatch.setattr(by_stock_nbgrader, "run_submission", lambda *_arguments, **_options: pytest.fail("was run again"))
+    (result,) = grade(room.folder, student="ada", quiet=True)
     assert result.score == graded.results["ada"].score + 1.5
 
 
@@ -75,26 +81,26 @@ def test_only_what_changed_or_was_cut_short_is_run_again(graded, tmp_path, monke
         ran.append(student)
         return grading.Graded(student, assignment, "graded", 1, 8, "", 0)
 
-    monkeypatch.setattr(grading, "run_submission", run)
-    grading.grade(room.folder, quiet=True)
+    monkeypatch.setattr(by_stock_nbgrader, "run_submission", run)
+    grade(room.folder, quiet=True)
     assert sorted(ran) == ["ada", "empty", "wrong-1"]
     ran.clear()
-    grading.grade(room.folder, student="forging", force=True, quiet=True)
+    grade(room.folder, student="forging", force=True, quiet=True)
     assert ran == ["forging"]
 
 
 def test_json_gives_one_object_a_submission(graded):
-    answer = CliRunner().invoke(autograder, ["grade", str(graded.room.folder), "--json"])
+    answer = CliRunner().invoke(autograder, ["grade", str(graded.room.folder), "--stock", "--json"])
     rows = json.loads(answer.stdout)
     assert answer.exit_code == 0 and len(rows) == 6
     assert set(rows[0]) == {"student", "assignment", "status", "score", "max_score", "reason", "seconds"}
 
 
-def test_that_strangers_programs_run_with_your_rights_is_said_once(room, capfd, monkeypatch, everyone):
+def test_that_strangers_programs_run_with_your_rights_is_said_whenever_any_are_run(room, capfd, everyone):
     planted.write_class([everyone["unreadable"]], room.folder, WORK)
-    grading.grade(room.folder, quiet=True)
+    grade(room.folder, quiet=True)
     assert "with your own rights" in " ".join(capfd.readouterr().err.split())
-    grading.grade(room.folder, force=True, quiet=True)
+    grade(room.folder, quiet=True)
     assert capfd.readouterr().err == ""
 
 
@@ -106,16 +112,16 @@ def test_that_strangers_programs_run_with_your_rights_is_said_once(room, capfd, 
     ],
 )
 def test_a_wrong_name_is_answered_in_one_line(graded, options, words):
-    answer = CliRunner().invoke(autograder, ["grade", str(graded.room.folder), *options])
+    answer = CliRunner().invoke(autograder, ["grade", str(graded.room.folder), "--stock", *options])
     assert answer.exit_code == 1 and words in answer.stderr and answer.stderr.count("\n") == 1
 
 
 def test_an_empty_class_says_where_submissions_go(room):
     with pytest.raises(CourseError, match="submitted/STUDENT/97_tiny"):
-        grading.grade(room.folder)
+        grade(room.folder)
     (room.folder / "submitted" / "ada").mkdir()
     with pytest.raises(CourseError, match="nothing is submitted for any assignment"):
-        grading.grade(room.folder)
+        grade(room.folder)
 
 
 @pytest.mark.parametrize(
@@ -161,24 +167,24 @@ def test_cell_ids_that_occur_twice_do_no_harm(room, everyone):
     place = room.submitted("twin", WORK)
     place.mkdir(parents=True)
     (place / f"{WORK}.ipynb").write_text(json.dumps(node))
-    (result,) = grading.grade(room.folder, quiet=True)
+    (result,) = grade(room.folder, quiet=True)
     assert outcome(result) == ("graded", everyone["late"].score)
 
 
 def test_a_submission_past_its_time_is_ended_with_all_its_processes(room, everyone, monkeypatch):
     planted.write_class([everyone["endless-cell"]], room.folder, WORK)
     room.logs.mkdir(exist_ok=True)
-    result = grading.run_submission(room, WORK, "endless-cell", seconds=2)
+    result = by_stock_nbgrader.run_submission(room, WORK, "endless-cell", seconds=2)
     assert outcome(result) == ("timeout", 0) and result.seconds < 30
     below = [process for process in psutil.Process().children(recursive=True) if "ipykernel_launcher" in " ".join(process.cmdline())]
     assert below == []
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(room, everyone):
+def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(room, everyone, by_stock):
     planted.write_class([everyone["unreadable"], everyone["endless-cell"], everyone["deaf"]], room.folder, WORK)
     program = "import sys; from autograder.cli import autograder; autograder(sys.argv[1:])"
-    process = subprocess.Popen([sys.executable, "-c", program, "grade", str(room.folder)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", program, "grade", str(room.folder), "--stock"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90
     while not list(room.folder.glob("autograded/*/*/*.ipynb")) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -191,18 +197,18 @@ def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(room, everyone):
     assert len(kept) < 3
     left = {path.parent.name for path in room.folder.glob("autograded/*/*") if path.is_dir()}
     assert left == {student for student, _assignment in kept}, "nothing half-graded is left"
-    again = {result.student: outcome(result) for result in grading.grade(room.folder, quiet=True)}
-    assert again == {name: (everyone[name].status, everyone[name].score) for name in again} and len(again) == 3
+    again = {result.student: outcome(result) for result in grade(room.folder, quiet=True)}
+    assert again == {name: (by_stock[name].status, by_stock[name].score) for name in again} and len(again) == 3
 
 
 @pytest.mark.slow
-def test_every_planted_submission_is_graded_to_its_truth_two_at_a_time(room, everyone):
-    planted.write_class(everyone.values(), room.folder, WORK)
-    results = grading.grade(room.folder, quiet=True)
+def test_every_planted_submission_is_graded_to_its_truth_two_at_a_time(room, by_stock):
+    planted.write_class(by_stock.values(), room.folder, WORK)
+    results = grade(room.folder, quiet=True)
     found = {result.student: outcome(result) for result in results}
-    assert found == {name: (item.status, item.score) for name, item in everyone.items()}
+    assert found == {name: (item.status, item.score) for name, item in by_stock.items()}
     reasons = {result.student: result.reason for result in results}
-    assert "the kernel died in cell double" in reasons["killed"]
+    assert "the kernel died in cell largest" in reasons["killed"]
     assert "ran out of time" in reasons["endless-cell"] and "could not be interrupted" in reasons["deaf"]
     assert reasons["crashing"] == "raised: cell double (RuntimeError)" and reasons["ben"] == ""
 
@@ -210,4 +216,4 @@ def test_every_planted_submission_is_graded_to_its_truth_two_at_a_time(room, eve
 def test_a_class_that_cannot_be_written_to_is_not_graded(graded, monkeypatch):
     monkeypatch.setattr(grading.os, "access", lambda _path, mode: mode != os.W_OK)
     with pytest.raises(CourseError, match="cannot be written to"):
-        grading.grade(graded.room.folder)
+        grade(graded.room.folder)

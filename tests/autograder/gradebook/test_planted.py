@@ -40,4 +40,18 @@ def test_the_truth_is_worked_out_by_hand_for_the_tiny_chapter(full, everyone):
     assert scores["wrong-2"] == 1.33 + 0
     assert scores["wrong-3"] == 2 + 0  # double has no third wrong solution
     assert scores["empty"] == 0
-    assert scores["endless"] == 2 and scores["killed"] == 0
+    assert scores["endless"] == 2 and scores["deaf"] == 2
+    assert scores["killed"] == 2, "what was reached before it ended counts"
+    assert scores["forging"] == 3, "a check of one's own is not asked"
+    assert scores["tampering"] == 0, "nothing counts"
+
+
+def test_the_truth_for_stock_nbgrader_differs_where_the_engine_knows_better(everyone, by_stock):
+    differing = {name: (item.status, item.score) for name, item in by_stock.items() if item.score != everyone[name].score}
+    assert differing == {"killed": ("crashed", 0), "deaf": ("timeout", 0), "forging": ("tampered", 0), "tampering": ("graded", 5)}
+
+
+def test_an_honest_class_has_as_many_as_wanted_each_with_a_name_and_a_truth(full):
+    people = planted.honest_class(full, 20)
+    assert len({item.student for item in people}) == 20
+    assert all(item.status == "graded" and item.stock is None for item in people)

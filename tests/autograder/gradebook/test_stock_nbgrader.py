@@ -31,16 +31,16 @@ def nbgrader(folder, scratch, *arguments):
     assert finished.returncode == 0, finished.stderr[-3000:]
 
 
-def test_generate_autograde_feedback_and_export_work_and_give_the_planted_scores(room, everyone, tmp_path):
+def test_generate_autograde_feedback_and_export_work_and_give_the_planted_scores(room, by_stock, tmp_path):
     people = ("ada", "wrong-1", "empty", "forging", "deleted-both")
-    planted.write_class([everyone[name] for name in people], room.folder, WORK)
+    planted.write_class([by_stock[name] for name in people], room.folder, WORK)
     nbgrader(room.folder, tmp_path, "generate_assignment", WORK, "--force")
     nbgrader(room.folder, tmp_path, "autograde", WORK)
     nbgrader(room.folder, tmp_path, "generate_feedback", WORK)
     nbgrader(room.folder, tmp_path, "export", "--to=grades.csv")
     with (room.folder / "grades.csv").open(newline="") as file:
         rows = {row["student_id"]: row for row in csv.DictReader(file)}
-    assert {name: float(rows[name]["score"]) for name in people} == {name: everyone[name].score for name in people}
+    assert {name: float(rows[name]["score"]) for name in people} == {name: by_stock[name].score for name in people}
     assert {float(row["max_score"]) for row in rows.values()} == {8.0}
     feedback = (room.folder / "feedback" / "wrong-1" / WORK / f"{WORK}.html").read_text()
     assert "all below zero" in feedback
