@@ -131,7 +131,7 @@ def _run_behind_walls(unit: Unit, grading: "_Grading") -> tuple[Submission | Non
             submission = Submission(stream, unit.limits.submission)
             grading.run(submission)
             submission.settle()
-        return submission, zygote.end()
+        return submission, zygote.end(hung_up=submission.gone == "crashed")
     except (OSError, ZygoteError) as error:
         discard_zygotes()
         return submission, {"how": "lost", "detail": str(error), "cpu_seconds": 0.0, "peak_bytes": 0}

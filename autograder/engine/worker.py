@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from autograder.engine import sandbox, wire
 from autograder.engine.sandbox import Limits
+from autograder.engine.zygote import END, EXPLAIN
 
 START_SECONDS = 120  # a cold disk may need that long to give torch out
 END_SECONDS = 10
@@ -58,9 +59,12 @@ class Zygote:
             socket.send_fds(self._control, [json.dumps(asdict(limits)).encode()], [theirs.fileno()])
         return ours
 
-    def end(self) -> dict:
-        """End the submission and every process of it. → how it had ended by then (ended, crashed or memory), and what it used."""
-        self._control.sendall(b"end")
+    def end(self, hung_up: bool = False) -> dict:
+        """End the submission and every process of it. → how it had ended by then (ended, crashed, memory or cpu), and what it used.
+
+        hung_up  it closed its connection: wait a moment for its own end, which says why
+        """
+        self._control.sendall(EXPLAIN if hung_up else END)
         line = self._line(END_SECONDS)
         if not line:
             raise ZygoteError(self.failure())

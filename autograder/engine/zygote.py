@@ -9,6 +9,7 @@ Should the keeper die without a report, the zygote ends itself, and all that is 
     python -m autograder.engine.zygote CONTROL_FD
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -24,9 +25,11 @@ from autograder.engine import inside, seccomp
 
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000
 MS_NOSUID, MS_NODEV, MS_REC, MS_PRIVATE = 2, 4, 16384, 1 << 18
-PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_SET_PDEATHSIG = 4, 38, 24, 1
+PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, PR_SET_PDEATHSIG = 38, 24, 1
 NO_WALLS = 71  # exit code of a submission that could not be shut in, and so was not run
 WATCH_EVERY = 0.05  # seconds between two looks at a submission's memory
+END, EXPLAIN = b"end", b"explain"  # what the trusted side says when it is done; EXPLAIN when it was hung up on
+EXPLAIN_SECONDS = 1.0
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -78,27 +81,31 @@ def run_one(control: socket.socket, stream: socket.socket, limits: dict, shell: 
         _keep(keeper_end, stream, limits, shell)
     keeper_end.close()
     stream.close()
-    # The trusted side says "end" when it is done; whatever happens first, the keeper then ends everything and reports.
+    # The trusted side says END or EXPLAIN when it is done; whatever happens first, the keeper then ends everything and reports.
     report = b""
     watched: list[socket.socket] = [control, orders]
     while orders in watched:
         ready, _, _ = select.select(watched, [], [])
         if orders in ready:
-            part = orders.recv(65536)
+            try:
+                part = orders.recv(65536)
+            except ConnectionResetError:
+                continue  # the keeper ended before it had read the order; its report comes next
             report += part
             if not part:
                 watched.remove(orders)
         elif control in ready:
-            if not control.recv(1024):
-                os.kill(keeper, signal.SIGTERM)
-                os._exit(0)
-            orders.sendall(b"end")
+            order = control.recv(1024)
+            if not order:
+                os._exit(0)  # the trusted side is gone; the keeper, and what it keeps, end with this process
             watched.remove(control)
+            with contextlib.suppress(BrokenPipeError):  # it has just ended by itself, and its report is under way
+                orders.sendall(order)
     orders.close()
     _, _status, usage = os.wait4(keeper, 0)
     if not report:
         raise RuntimeError("the keeper of a submission died")
-    if control in watched:  # it ended by itself; the trusted side will still say "end"
+    if control in watched:  # it ended by itself; the trusted side will still say so
         control.recv(1024)
     return json.loads(report) | {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_bytes": usage.ru_maxrss * 1024}
 
@@ -109,6 +116,7 @@ def _keep(orders: socket.socket, stream: socket.socket, limits: dict, shell: obj
     try:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         limits["mapped"] = _mapped_bytes()
+        processes = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)  # by name it will soon be covered, for the keeper too
         _new_namespaces()
         # After the namespace, so that what counts are the processes in it, and not all of this user's on the machine.
         resource.setrlimit(resource.RLIMIT_NPROC, (limits["processes"], limits["processes"]))
@@ -117,7 +125,7 @@ def _keep(orders: socket.socket, stream: socket.socket, limits: dict, shell: obj
             orders.close()
             _become_the_submission(stream, limits, shell)
         stream.close()
-        how, detail = _watch(child, orders, limits)
+        how, detail = _watch(child, orders, processes, limits)
     except OSError as error:
         detail = f"{type(error).__name__}: {error}"
     finally:
@@ -127,51 +135,64 @@ def _keep(orders: socket.socket, stream: socket.socket, limits: dict, shell: obj
         os._exit(0)
 
 
-def _watch(child: int, orders: socket.socket, limits: dict) -> tuple[str, str]:
+def _watch(child: int, orders: socket.socket, processes: int, limits: dict) -> tuple[str, str]:
     """Wait for the end of process 1, an order, or too much memory. → (ended | crashed | memory | cpu, detail)"""
     handle = os.pidfd_open(child)
     while True:
         ready, _, _ = select.select([handle, orders], [], [], WATCH_EVERY)
-        if orders in ready:
-            orders.recv(16)
+        if orders in ready and orders.recv(16) != EXPLAIN:
             return "ended", ""
+        if orders in ready:  # it hung up, so that it is about to end by itself
+            ready, _, _ = select.select([handle], [], [], EXPLAIN_SECONDS)
+            if not ready:
+                return "crashed", "it closed its connection"
         if handle in ready:
             _, status, usage = os.wait4(child, os.WNOHANG)
             code = os.waitstatus_to_exitcode(status)
             if code == -signal.SIGKILL and usage.ru_utime + usage.ru_stime > limits["cpu_seconds"] - 1:
                 return "cpu", f"{limits['cpu_seconds']} s of processor time"
             return "crashed", f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        used = _used_bytes(limits["memory"])
+        used = _used_bytes(processes, limits["memory"])
         if used > limits["memory"]:
             return "memory", f"{used / 2**20:.0f} MiB, at most {limits['memory'] / 2**20:.0f} are allowed"
 
 
-def _used_bytes(limit: int) -> int:
+def _used_bytes(processes: int, limit: int) -> int:
     """Memory of all processes of the submission: what is theirs alone, and what they share among themselves.
 
-    Memory that is mapped as shared and only one process uses counts twice. All that a process has in memory, which is quickly told, is more than
-    what counts; only where that is over the limit is it worth a closer look.
+    processes is /proc of the outer namespace, as a descriptor. Memory that is mapped as shared and only one process uses counts twice. All that a
+    process has in memory, which is quickly told, is more than what counts; only where that is over half the limit is it worth a closer look.
     """
-    own = {"1", str(os.getpid()), str(os.getppid())}  # of the outer namespace: its first process, this keeper, the zygote
-    processes = [entry for entry in os.listdir("/proc") if entry.isdigit() and entry not in own]
-    if sum(_resident_bytes(entry) for entry in processes) <= limit / 2:
+    own = {"1", str(os.getpid()), str(os.getppid())}  # the namespace's first process, this keeper, the zygote
+    theirs = [entry for entry in os.listdir(processes) if entry.isdigit() and entry not in own]
+    if sum(_resident_bytes(processes, entry) for entry in theirs) <= limit / 2:
         return 0
-    return sum(_own_bytes(entry) for entry in processes)
+    return sum(_own_bytes(processes, entry) for entry in theirs)
 
 
-def _resident_bytes(process: str) -> int:
+def _resident_bytes(processes: int, process: str) -> int:
     try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
+        return int(_read(processes, f"{process}/statm").split()[1]) * resource.getpagesize()
     except (OSError, IndexError):
         return 0
 
 
-def _own_bytes(process: str) -> int:
+def _own_bytes(processes: int, process: str) -> int:
     try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        lines = _read(processes, f"{process}/smaps_rollup").splitlines()
+    except PermissionError:  # a process can forbid the look; all that it has then counts as its own
+        return _resident_bytes(processes, process)
     except OSError:
         return 0
     return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(("Private_Dirty:", "Private_Clean:", "Swap:", "Pss_Shmem:")))
+
+
+def _read(folder: int, name: str) -> str:
+    file = os.open(name, os.O_RDONLY, dir_fd=folder)
+    try:
+        return os.read(file, 65536).decode()
+    finally:
+        os.close(file)
 
 
 def _end(child: int) -> None:
@@ -231,7 +252,6 @@ def _drop_privileges() -> None:
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
     _call(libc.capset(ctypes.byref(Header(0x20080522, 0)), (Data * 2)()), "capset")
     _call(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no new privileges")
-    _call(libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
     if seccomp.known():
         seccomp.close_calls(libc)
 
