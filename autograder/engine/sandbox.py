@@ -36,7 +36,7 @@ class Limits:
     cpu_seconds     seconds of processor time of its first process, and of each that it starts
     memory          bytes of memory of all its processes that they do not share with the zygote
     processes       processes and threads
-    file, scratch   bytes of the largest file, and of all files in /tmp together
+    file, scratch   bytes of the largest file, and of all files in the scratch folder together
     output          bytes of output that are kept of one cell
     """
 
@@ -92,7 +92,9 @@ def command(course: Path, control: int) -> list[str]:
     parts += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]
     for name, value in environment().items():
         parts += ["--setenv", name, value]
-    parts += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp"]
+    parts += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", scratch()]
+    if scratch() != "/tmp":
+        parts += ["--tmpfs", "/tmp"]
     for system in ("/usr", "/lib", "/lib64", "/bin", "/sbin"):
         path = Path(system)
         if path.is_symlink():
@@ -108,7 +110,9 @@ def command(course: Path, control: int) -> list[str]:
     for hidden in _closed_within(["/usr", *prefixes]):
         parts += ["--tmpfs", hidden, "--remount-ro", hidden]
     parts += ["--ro-bind", str(course), COURSE]
-    parts += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
+    parts += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", scratch()]
+    if scratch() != "/tmp":
+        parts += ["--remount-ro", "/tmp"]
     if root:
         parts += ["--", shutil.which("setpriv") or "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--"]
     else:
@@ -133,11 +137,16 @@ START = (
 )
 
 
+def scratch() -> str:
+    """The folder that student code may write to: /tmp, unless the interpreter or its packages lie below it, where private scratch would hide them."""
+    return "/scratch" if any(Path(prefix).resolve().is_relative_to("/tmp") for prefix in (sys.base_prefix, sys.prefix)) else "/tmp"
+
+
 def environment() -> dict[str, str]:
     """All that student code sees of an environment."""
     return {
-        "PATH": "/usr/bin:/bin", "HOME": "/tmp", "TMPDIR": "/tmp", "LANG": "C.UTF-8", "USER": "nobody",
-        "MPLBACKEND": "agg", "MPLCONFIGDIR": "/tmp/mpl", "IPYTHONDIR": "/tmp/ipython", "JUPYTER_PLATFORM_DIRS": "1",
+        "PATH": "/usr/bin:/bin", "HOME": scratch(), "TMPDIR": scratch(), "LANG": "C.UTF-8", "USER": "nobody",
+        "MPLBACKEND": "agg", "MPLCONFIGDIR": f"{scratch()}/mpl", "IPYTHONDIR": f"{scratch()}/ipython", "JUPYTER_PLATFORM_DIRS": "1",
         "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
         "COURSE_PROGRESS": "off", "COURSE_GRADING": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0",
     }  # fmt: skip

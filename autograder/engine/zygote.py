@@ -218,10 +218,11 @@ def _become_the_submission(stream: socket.socket, limits: dict, shell: object) -
         os.setsid()  # a process group reaches out of a namespace: without its own, kill(0) would end the zygote
         Path("/proc/self/oom_score_adj").write_text("1000")  # where the machine runs out of memory, this goes first
         _call(libc.mount(None, b"/", None, MS_REC | MS_PRIVATE, None), "mount private")
-        for place in (b"/tmp", b"/dev/shm", b"/proc"):
-            size = limits["scratch"] if place == b"/tmp" else 4096
+        scratch = os.environ["TMPDIR"].encode()
+        for place in (scratch, b"/dev/shm", b"/proc"):
+            size = limits["scratch"] if place == scratch else 4096
             _call(libc.mount(b"tmpfs", place, b"tmpfs", MS_NOSUID | MS_NODEV, b"size=%d,nr_inodes=10000,mode=777" % size), "mount tmpfs")
-        os.chdir("/tmp")
+        os.chdir(scratch)
         _set_limits(limits)
         _drop_privileges()
         number = os.dup(stream.detach())  # above 2, whatever the stream's number was
