@@ -47,6 +47,7 @@ def main(descriptor: int, pool: int) -> None:
 
 def _serve(stream: Connection) -> None:
     from autograder.engine.unit import prove_walls, run_unit
+    from autograder.engine.worker import ZygoteError
 
     stream.send(None)
     proved = False
@@ -58,8 +59,8 @@ def _serve(stream: Connection) -> None:
             proved = True
             answer = run_unit(unit)
         except Exception as error:
-            why = str(error) or type(error).__name__
-            answer = Fault(f"{type(error).__name__}: {why}") if proved else NoWalls(why)
+            shut_out = not proved and isinstance(error, OSError | ZygoteError)
+            answer = NoWalls(str(error)) if shut_out else Fault(f"{type(error).__name__}: {error}")
         stream.send(answer)
 
 

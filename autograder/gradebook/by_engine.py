@@ -86,10 +86,15 @@ class Runner:
         begin  called before a submission is run
         keep   called with each result, before it is given on
         """
+        if todo and self._walled and not shutil.which("bwrap"):
+            raise scheduler.NoSandbox("bubblewrap is not installed")
+        return self._results(todo, begin, keep, jobs)
+
+    def _results(
+        self, todo: list[tuple[str, str]], begin: Callable[[str, str], None], keep: Callable[[Graded], None], jobs: int | None
+    ) -> Generator[Graded]:
         if not todo:
             return
-        if self._walled and not shutil.which("bwrap"):
-            raise scheduler.NoSandbox("bubblewrap is not installed")
         units = self._units(todo, begin)
         with (
             marks.gradebook(self._room, writing=True) as book,
@@ -98,7 +103,8 @@ class Runner:
             for result in finished:
                 with _whole():
                     graded = self._record(book, result)
-                    keep(graded)
+                    if result.status != "crashed" or result.executed:  # else the engine itself failed, and the next run tries again
+                        keep(graded)
                 yield graded
 
     def _units(self, todo: list[tuple[str, str]], begin: Callable[[str, str], None]) -> Iterator[Unit]:

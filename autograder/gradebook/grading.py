@@ -66,7 +66,7 @@ def grade(
     def keep(result: Graded) -> None:
         book.keep(result, digests[result.student, result.assignment])
 
-    with _progress(console, len(todo), quiet) as advance, closing(runner.run(todo, book.forget, keep, jobs)) as finished:
+    with closing(runner.run(todo, book.forget, keep, jobs)) as finished, _progress(console, len(todo), quiet) as advance:
         for result in finished:
             results[result.student, result.assignment] = result
             advance(result)
@@ -126,6 +126,6 @@ def _progress(console: Console, total: int, quiet: bool):
         rich.progress.MofNCompleteColumn(),
         rich.progress.TimeElapsedColumn(),
     )
-    with rich.progress.Progress(*columns, console=console, transient=True, disable=quiet or not total) as bar:
+    with rich.progress.Progress(*columns, console=console, transient=True, disable=quiet or not total or not console.is_terminal) as bar:
         task = bar.add_task("grading", total=total)
         yield lambda result: bar.update(task, advance=1, description=f"graded {escape(result.student)}")

@@ -2,8 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,12 @@ def tiny() -> Iterator[None]:
 def tiny_chapter() -> Iterator[None]:
     with tiny():
         yield
+
+
+@pytest.fixture(scope="session")
+def in_tiny() -> Callable[[], AbstractContextManager[None]]:
+    """For fixtures that live longer than one test: `with in_tiny():`."""
+    return tiny
 
 
 @pytest.fixture(scope="session")

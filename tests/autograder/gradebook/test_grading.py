@@ -184,7 +184,9 @@ def test_a_submission_past_its_time_is_ended_with_all_its_processes(room, everyo
 def test_ctrl_c_stops_at_once_and_the_next_run_goes_on(room, everyone, by_stock):
     planted.write_class([everyone["unreadable"], everyone["endless-cell"], everyone["deaf"]], room.folder, WORK)
     program = "import sys; from autograder.cli import autograder; autograder(sys.argv[1:])"
-    process = subprocess.Popen([sys.executable, "-c", program, "grade", str(room.folder), "--stock"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "grade", str(room.folder), "--stock"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 90
     while not list(room.folder.glob("autograded/*/*/*.ipynb")) and time.monotonic() < deadline:
         time.sleep(0.2)
