@@ -173,7 +173,8 @@ def softmax(student, rng):
     with case("agrees with the definition"):
         close(student.softmax(scores), functional.softmax(scores))
     with case("large scores stay finite", hint="Subtract each row's maximum before exponentiating."):
-        close(student.softmax(1000 * scores), functional.softmax(1000 * scores))
+        large = 1000 + 1000 * np.abs(scores[:1])
+        close(student.softmax(large), functional.softmax(large))
     with case("no row disturbs another", hint="Each row needs its own maximum; the largest of the whole table underflows the others."):
         rows = np.stack([scores[0] - 2000, scores[1] + 20_000])
         close(student.softmax(rows), functional.softmax(rows))
@@ -194,14 +195,14 @@ def _(scores):
 
 @softmax.wrong(
     "normalised over the whole table",
-    fails=("agrees with the definition", "large scores stay finite", "no row disturbs another", "normalises the last axis of any stack"),
+    fails=("agrees with the definition", "no row disturbs another", "normalises the last axis of any stack"),
 )
 def _(scores):
     exp = np.exp(scores - scores.max())
     return exp / exp.sum()
 
 
-@softmax.wrong("the maximum of the whole table", fails=("large scores stay finite", "no row disturbs another"))
+@softmax.wrong("the maximum of the whole table", fails="no row disturbs another")
 def _(scores):
     exp = np.exp(scores - scores.max())
     return exp / np.maximum(exp.sum(axis=-1, keepdims=True), 1e-300)
@@ -327,7 +328,8 @@ def cross_entropy_backward(student, rng):
             atol=1e-8,
         )
     with case("large scores stay finite", hint="Use your softmax: it subtracts each row's maximum."):
-        close(student.cross_entropy_backward(1000 * logits, labels), functional.cross_entropy_backward(1000 * logits, labels))
+        sure = 1000 * np.array([[2.0, 0.0, 1.0, -3.0], [0.0, 4.0, -1.0, 2.0]])
+        close(student.cross_entropy_backward(sure, np.array([1, 1])), np.array([[0.5, -0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
     with case("leaves its inputs as they were", hint="Subtract the 1 from a new array, not from the logits."):
         student.cross_entropy_backward(logits, labels)
         inputs_unchanged(student)
@@ -502,8 +504,9 @@ def loss_and_gradients(student, rng):
         found = student.loss_and_gradients(params, x, labels)[1]
         close({name: found[name] for name in NAMES[:2]}, {name: grads[name] for name in NAMES[:2]})
     with case("every gradient has its parameter's name and shape, for one row too"):
-        one = reference_pass(params, x[1:2], labels[1:2])[1]
-        close(student.loss_and_gradients(params, x[1:2], labels[1:2])[1], one)
+        for row in range(1, 6):
+            one = x[row : row + 1], labels[row : row + 1]
+            close(student.loss_and_gradients(params, *one)[1], reference_pass(params, *one)[1])
     with case("parameters and data are left as they were", hint="This function measures; changing parameters is the optimiser's work."):
         student.loss_and_gradients(params, x, labels)
         inputs_unchanged(student)

@@ -41,7 +41,7 @@ def test_what_students_find_earns_nothing(item):
 
 @pytest.mark.parametrize(("item", "variant"), VARIANTS)
 def test_a_known_solution_fails_exactly_where_it_says(item, variant):
-    for seed in range(1 if item.id in SLOW else 5):
+    for seed in range(1 if item.id in SLOW else 3 if item.seconds < 5 else 60):  # classes draw by secret seeds, so no draw may be a lucky one
         result = item.run({item.needs[0]: variant.value}, seed)
         failed = {case.name for case in result.cases if not case.passed}
         assert failed == set(variant.fails), f"seed {seed}\n{as_text(result)}"
