@@ -290,6 +290,11 @@ def make_shell() -> Any:
 
         def showsyntaxerror(self, *_arguments: Any, **_named: Any) -> None: ...
 
+        @contextmanager
+        def _tee(self, *_arguments: Any, **_named: Any) -> Iterator[None]:
+            """IPython would keep a second copy of everything that is printed, without a bound."""
+            yield
+
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"

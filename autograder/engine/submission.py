@@ -58,7 +58,7 @@ class Submission:
                 raise Tampered(UNASKED)
             wire.send_packed(self._stream, content, deadline)
             answer = wire.receive(self._stream, deadline)
-            if type(answer) is not tuple or len(answer) < 2 or answer[0] != token:
+            if type(answer) is not tuple or len(answer) < 2 or type(answer[0]) is not bytes or answer[0] != token or type(answer[1]) is not str:
                 raise Tampered("an answer came that belongs to no question")
             return answer[1:]
         except (Tampered, wire.WireError) as found:

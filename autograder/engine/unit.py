@@ -284,7 +284,7 @@ class _Grading:
             answer = submission.ask("predicted", guess.id, 2.0, seconds=2.0)
         except (StudentError, TimeUp):
             return False
-        return answer[:2] == ("value", True)
+        return len(answer) == 2 and answer[0] == "value" and answer[1] is True
 
     def result(self, status: Status, reason: str, seconds: float, ended: dict) -> UnitResult:
         unit = self._unit
