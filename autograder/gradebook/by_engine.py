@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbformat import from_dict
+from nbformat import NotebookNode, from_dict
 from nbgrader.utils import compute_checksum
 
 import autograder.checking
@@ -71,6 +71,7 @@ class Runner:
         self._room, self._walled, self._limits = room, sandbox, limits
         self._secret = secret.read(room.folder)
         self._releases: dict[str, Release] = {}
+        self.cpu_seconds, self.peak_bytes = 0.0, 0  # of the submissions that have been run: all together, and the largest
 
     def digest(self, student: str, assignment: str) -> str:
         """Changes with the submission, the release, the checks and the version of the course."""
@@ -101,6 +102,8 @@ class Runner:
             closing(scheduler.run(units, min(jobs or scheduler.default_jobs(), len(todo)))) as finished,
         ):
             for result in finished:
+                self.cpu_seconds += result.usage.get("cpu_seconds", 0.0)
+                self.peak_bytes = max(self.peak_bytes, result.usage.get("peak_bytes", 0))
                 with _whole():
                     graded = self._record(book, result)
                     if result.status != "crashed" or result.executed:  # else the engine itself failed, and the next run tries again
@@ -167,7 +170,7 @@ def _untouched(notebook: dict) -> set[str]:
     found = set()
     for cell in notebook["cells"]:
         grading = cell["metadata"].get("nbgrader", {})
-        if grading.get("solution") and grading.get("checksum") == compute_checksum(from_dict(cell)):
+        if grading.get("solution") and grading.get("checksum") == compute_checksum(cast(NotebookNode, from_dict(cell))):
             found.add(grading["grade_id"])
     return found
 

@@ -61,15 +61,16 @@ Every command is typed in this folder, in the environment of the course.
    After you change `source/`: `nbgrader generate_assignment ASSIGNMENT --force`.
 2. **Collect.** Put each notebook at `submitted/STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb`, for example `{example}`.
    Optional: `timestamp.txt` beside it with the time of submission, such as `2026-03-01 18:00 UTC`.
-3. **Grade.** `autograder grade .` grades what is new or changed; run it as often as you like. It runs the students' code with your own
-   rights: use an account or a container in which nothing can be lost.
+3. **Grade.** `autograder grade .` grades what is new or changed; run it as often as you like. Students' code runs shut in by bubblewrap;
+   where that does not work, the command says so and stops.
 4. **Look.** `autograder report .` prints a table and writes `report.html`.
    Marks and comments by hand: `jupyter lab`, then *Nbgrader → Formgrader*.
 5. **Return.** `nbgrader generate_feedback ASSIGNMENT` writes `feedback/STUDENT/ASSIGNMENT/ASSIGNMENT.html`.
 6. **Export.** `nbgrader export --to grades.csv`.
 
-Stock `nbgrader autograde ASSIGNMENT` gives the same scores as step 3, more slowly.
-A submission that could not be graded has 0 points and a reason: in the table of step 3, and in `logs/`.
+Stock `nbgrader autograde ASSIGNMENT` gives honest work the same scores, more slowly, and with your own rights.
+A submission that ended early (crashed, timeout, memory) keeps what it had earned until then; one that tampered, or that cannot be read, has
+0 points. The reason is in the table of step 3 and in `report.html`.
 """
 
 
