@@ -295,6 +295,10 @@ def make_shell() -> Any:
             """IPython would keep a second copy of everything that is printed, without a bound."""
             yield
 
+        def _format_exception_for_storage(self, *_arguments: Any, **_named: Any) -> list[str]:
+            """IPython would lay out every traceback in colour for its history, which takes longer than most cells."""
+            return []
+
     config = Config()
     config.HistoryManager.enabled = False
     config.InteractiveShell.colors = "nocolor"
