@@ -261,3 +261,17 @@ def demo(
     from autograder.gradebook import demo as room
 
     raise SystemExit(0 if room.demo(folder, as_json=as_json) else 1)
+
+
+@command(autograder)
+def bench(
+    students: Annotated[int, typer.Option(min=1, help="Size of the class.")] = 40,
+    jobs: Annotated[int | None, typer.Option(min=1, help="How many at a time in the engine.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Grade the same class by stock nbgrader and by the engine, and compare time and scores."""
+    from autograder.gradebook import bench as room
+
+    measured = room.bench(students, jobs, quiet=as_json)
+    room.show(measured, as_json)
+    raise SystemExit(0 if measured.same_scores else 1)

@@ -26,7 +26,7 @@ TRIES = 2
 START_SECONDS = 180  # for a lane to say that it is ready
 SPARE_SECONDS = 150  # that a unit may take beyond its own limit: its zygote may have to be started first
 END_SECONDS = 5
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD: dict[str, str] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 class NoSandbox(CourseError):
