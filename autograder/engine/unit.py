@@ -131,7 +131,8 @@ def _run_behind_walls(unit: Unit, grading: "_Grading") -> tuple[Submission | Non
             submission = Submission(stream, unit.limits.submission)
             grading.run(submission)
             submission.settle()
-        return submission, zygote.end(hung_up=submission.gone == "crashed")
+            # While the stream is open: who is hung up on ends by itself, and that would look like a crash.
+            return submission, zygote.end(hung_up=submission.gone == "crashed")
     except (OSError, ZygoteError) as error:
         discard_zygotes()
         return submission, {"how": "lost", "detail": str(error), "cpu_seconds": 0.0, "peak_bytes": 0}
@@ -140,17 +141,18 @@ def _run_behind_walls(unit: Unit, grading: "_Grading") -> tuple[Submission | Non
         raise
 
 
-def prove_walls(unit: Unit) -> None:
-    """Start what units like this one run in, with nobody's program. `ZygoteError` or `OSError` when student code cannot be shut in here."""
+@functools.cache
+def prove_walls(chapter: str, walled: bool) -> None:
+    """Start what units of a chapter run in, with nobody's program, once a process. `ZygoteError` or `OSError` when student code cannot be shut in."""
     try:
-        _zygote(unit).probe()
+        _zygote(chapter, walled).probe()
     except (OSError, ZygoteError):
         discard_zygotes()
         raise
 
 
-def _zygote(unit: Unit) -> Zygote:
-    return zygote_for((module for item in load_chapter(unit.chapter) for module in item.reference), unit.walled)
+def _zygote(chapter: str, walled: bool) -> Zygote:
+    return zygote_for((module for item in load_chapter(chapter) for module in item.reference), walled)
 
 
 def _status(submission: Submission | None, ended: dict, said: str) -> tuple[Status, str]:

@@ -43,7 +43,9 @@ class Zygote:
                 arguments, environment = sandbox.command(Path(self._course.name), theirs.fileno()), {}
             else:
                 arguments = [sys.executable, "-I", "-c", sandbox.START, self._course.name, str(theirs.fileno())]
-                environment = {**sandbox.environment(), "PATH": os.environ.get("PATH", "")}
+                scratch = Path(self._course.name, "scratch")
+                scratch.mkdir()
+                environment = {**sandbox.environment(str(scratch)), "PATH": os.environ.get("PATH", "")}
             self._process = subprocess.Popen(
                 arguments, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors
             )
@@ -78,7 +80,7 @@ class Zygote:
                 answer = wire.receive(stream, time.monotonic() + 10)
             except (wire.Closed, wire.WireError, TimeoutError):
                 answer = None
-        ended = self.end()
+            ended = self.end(hung_up=answer is None)
         if answer is None or answer[1] != "done":
             raise ZygoteError(ended["detail"] or f"no answer from inside ({ended['how']})")
 

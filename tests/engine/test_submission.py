@@ -9,12 +9,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from attacks import HONEST, small_notebook
 
 from autograder.checking.cases import NotWritten, Run, StudentError
 from autograder.checking.limits import TimeUp
 from autograder.checking.student import Handle
 from autograder.engine import wire
 from autograder.engine.submission import MAX_NOTES, UNASKED, RemoteStudent, Submission, clean
+from autograder.engine.unit import run_unit
+from autograder.engine.worker import discard_zygotes
 
 NOTHING = ((), "", (), ())
 
@@ -279,3 +282,10 @@ def test_text_that_is_shown_has_a_bound_and_keeps_tabs_and_lines():
     assert len(clean("x" * 10**6)) <= 4000
     with pytest.raises(ValueError):
         clean(b"x")
+
+
+@pytest.mark.sandbox
+def test_an_honest_submission_never_looks_like_a_crash(unit_of):
+    notebook = small_notebook(**HONEST)
+    assert {(result.status, result.score) for result in (run_unit(unit_of(notebook)) for _ in range(40))} == {("graded", 8.0)}
+    discard_zygotes()
