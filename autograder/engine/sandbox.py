@@ -19,6 +19,7 @@ from autograder.release.chapters import ROOT
 
 NOBODY = 65534
 COURSE = "/course"
+SCRATCH = "/scratch"  # not /tmp: the interpreter may lie below that, and private scratch would hide it
 FENCE = """raise ImportError(
     f"{__name__} answers exercises of the chapter that is being graded, so it is closed here. Use what you wrote in the notebook."
 )
@@ -92,9 +93,7 @@ def command(course: Path, control: int) -> list[str]:
     parts += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]
     for name, value in environment().items():
         parts += ["--setenv", name, value]
-    parts += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", scratch()]
-    if scratch() != "/tmp":
-        parts += ["--tmpfs", "/tmp"]
+    parts += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", SCRATCH]
     for system in ("/usr", "/lib", "/lib64", "/bin", "/sbin"):
         path = Path(system)
         if path.is_symlink():
@@ -110,9 +109,7 @@ def command(course: Path, control: int) -> list[str]:
     for hidden in _closed_within(["/usr", *prefixes]):
         parts += ["--tmpfs", hidden, "--remount-ro", hidden]
     parts += ["--ro-bind", str(course), COURSE]
-    parts += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", scratch()]
-    if scratch() != "/tmp":
-        parts += ["--remount-ro", "/tmp"]
+    parts += ["--remount-ro", "/dev", "--remount-ro", "/tmp", "--remount-ro", "/", "--chdir", SCRATCH]
     if root:
         parts += ["--", shutil.which("setpriv") or "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--"]
     else:
@@ -137,16 +134,11 @@ START = (
 )
 
 
-def scratch() -> str:
-    """The folder that student code may write to: /tmp, unless the interpreter or its packages lie below it, where private scratch would hide them."""
-    return "/scratch" if any(Path(prefix).resolve().is_relative_to("/tmp") for prefix in (sys.base_prefix, sys.prefix)) else "/tmp"
-
-
-def environment() -> dict[str, str]:
+def environment(scratch: str = SCRATCH) -> dict[str, str]:
     """All that student code sees of an environment."""
     return {
-        "PATH": "/usr/bin:/bin", "HOME": scratch(), "TMPDIR": scratch(), "LANG": "C.UTF-8", "USER": "nobody",
-        "MPLBACKEND": "agg", "MPLCONFIGDIR": f"{scratch()}/mpl", "IPYTHONDIR": f"{scratch()}/ipython", "JUPYTER_PLATFORM_DIRS": "1",
+        "PATH": "/usr/bin:/bin", "HOME": scratch, "TMPDIR": scratch, "LANG": "C.UTF-8", "USER": "nobody",
+        "MPLBACKEND": "agg", "MPLCONFIGDIR": f"{scratch}/mpl", "IPYTHONDIR": f"{scratch}/ipython", "JUPYTER_PLATFORM_DIRS": "1",
         "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
         "COURSE_PROGRESS": "off", "COURSE_GRADING": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0",
     }  # fmt: skip

@@ -10,7 +10,7 @@ from autograder.engine.sandbox import Limits
 from autograder.engine.unit import Unit, release_cells
 
 SHORT = Limits(cell=2, call=1, submission=8, cpu_seconds=12, memory=400 * 2**20, processes=32, file=8 * 2**20, scratch=16 * 2**20, output=20_000)
-LOOK = "import os\nprint('left behind:', [os.listdir(place) for place in ('/tmp', '/dev/shm', '/proc')], os.path.exists('/dev/answer.txt'))"
+LOOK = "import os\nprint('left behind:', [os.listdir(place) for place in ('/scratch', '/dev/shm', '/proc')], os.path.exists('/dev/answer.txt'))"
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ SEEN = {
     ),
     "it can gain none": ("import ctypes; print(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0))", "1"),
     "there is no /proc": ("import os; print(os.listdir('/proc'))", "[]"),
-    "scratch is empty": ("import os; print(os.listdir('/tmp'), os.getcwd(), os.path.expanduser('~'))", "[] /tmp /tmp"),
+    "scratch is empty": ("import os; print(os.listdir('/scratch'), os.getcwd(), os.path.expanduser('~'))", "[] /scratch /scratch"),
     "the environment is what the sandbox says": (
         "import os; print(sorted(set(os.environ) - {'PWD', 'KMP_DUPLICATE_LIB_OK', 'KMP_INIT_AT_FORK'}))",
         str(sorted(sandbox.environment())),
@@ -94,7 +94,7 @@ def test_from_within_the_sandbox(what, zygote):
 @pytest.mark.parametrize("place", ["/", "/course", "/course/course_lib", "/usr", "/dev", "/etc", os.path.dirname(os.path.realpath(os.__file__))])
 def test_nothing_can_be_written_but_scratch(place, zygote):
     assert said(zygote, f"open({place!r} + '/x', 'w')").endswith("Error")
-    assert said(zygote, "open('/tmp/x', 'w').write('x'); print(open('/tmp/x').read())") == "x"
+    assert said(zygote, "open('/scratch/x', 'w').write('x'); print(open('/scratch/x').read())") == "x"
 
 
 def test_nothing_of_this_machine_is_seen_but_the_interpreter_and_the_open_course(zygote):
@@ -116,8 +116,8 @@ def test_a_module_that_answers_is_closed_with_a_clear_message_and_others_are_ope
 
 
 def test_two_submissions_share_nothing(zygote):
-    marks = "builtins.mark = numpy.mark = secret = 1\nos.environ['MARK'] = '1'\nopen('/tmp/mark', 'w').write('x')\nprint(os.listdir('/tmp'))"
-    look = "print(os.listdir('/tmp'), hasattr(builtins, 'mark'), hasattr(numpy, 'mark'), 'MARK' in os.environ, 'secret' in globals())"
+    marks = "builtins.mark = numpy.mark = secret = 1\nos.environ['MARK'] = '1'\nopen('/scratch/mark', 'w').write('x')\nprint(os.listdir('/scratch'))"
+    look = "print(os.listdir('/scratch'), hasattr(builtins, 'mark'), hasattr(numpy, 'mark'), 'MARK' in os.environ, 'secret' in globals())"
     imports = "import os, builtins, numpy\n"
     assert said(zygote, imports + marks) == "['mark']"
     assert said(zygote, imports + look) == "[] False False False False"
@@ -127,9 +127,9 @@ CLOSED = {
     "a new user namespace": "libc.unshare(0x10000000)",
     "a new mount namespace": "libc.unshare(0x20000)",
     "a new namespace by clone": "libc.syscall(56, 0x10000011, 0, 0, 0, 0)",
-    "a mount": "libc.mount(b'x', b'/tmp', b'tmpfs', 0, None)",
+    "a mount": "libc.mount(b'x', b'/scratch', b'tmpfs', 0, None)",
     "taking a mount away": "libc.umount2(b'/proc', 2)",
-    "another root": "libc.chroot(b'/tmp')",
+    "another root": "libc.chroot(b'/scratch')",
     "tracing": "libc.ptrace(0, 0, 0, 0)",
     "memory without a file": "libc.memfd_create(b'x', 0)",
     "memory that outlives a process": "libc.shmget(7, 4096, 0o1600)",
@@ -192,9 +192,9 @@ def test_processor_time_has_a_limit_which_no_handler_escapes(zygote):
 LIMITED = {  # what is done again and again, and how often it may succeed
     "processes": ("if os.fork() == 0: time.sleep(60)", 15),
     "threads": ("threading.Thread(target=time.sleep, args=(60,), daemon=True).start()", 15),
-    "the size of a file": ("with open('/tmp/x', 'ab') as file: file.write(bytes(2**20))", 4),
-    "scratch": ("Path(f'/tmp/{n}').write_bytes(bytes(2**20))", 8),
-    "files": ("Path(f'/tmp/{n}').touch()", 10_000),
+    "the size of a file": ("with open('/scratch/x', 'ab') as file: file.write(bytes(2**20))", 4),
+    "scratch": ("Path(f'/scratch/{n}').write_bytes(bytes(2**20))", 8),
+    "files": ("Path(f'/scratch/{n}').touch()", 10_000),
     "shared memory": ("Path(f'/dev/shm/{n}').write_bytes(bytes(2**10))", 4),
     "descriptors": ("kept.append(os.open('/dev/null', 0))", 256),
 }
