@@ -160,7 +160,7 @@ def how_it_ends(zygote: Zygote, source: str) -> dict:
     with zygote.start(LIMITS) as stream:
         hung_up = False
         try:
-            cell(stream, source, seconds=8)
+            cell(stream, source, seconds=40)
         except wire.Closed:
             hung_up = True
         finally:
