@@ -213,6 +213,7 @@ def grade(
     jobs: Annotated[int | None, typer.Option(min=1, help="How many at a time; as many as there are processors by default.")] = None,
     stock: Annotated[bool, typer.Option("--stock", help="Let stock nbgrader grade, with your own rights.")] = False,
     no_sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Run students' programs with your own rights.")] = False,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Grade on a Dask cluster, such as tcp://node1:8786.")] = None,
     cell_seconds: Annotated[float, typer.Option(min=0.1, help="Longest time for one cell.")] = 30,
     submission_seconds: Annotated[float, typer.Option(min=1, help="Longest time for one submission.")] = 300,
     memory: Annotated[int, typer.Option(min=64, help="Most memory of one submission, in MB.")] = 1536,
@@ -228,7 +229,7 @@ def grade(
         _print_json(seeds) if as_json else typer.echo("\n".join(f"{name} {seed}" for name, seed in seeds.items()))
         return
     limits = Limits(cell=cell_seconds, submission=submission_seconds, memory=memory * 2**20)
-    results = room.grade(folder, assignment, student, force, quiet=as_json, jobs=jobs, stock=stock, sandbox=not no_sandbox, limits=limits)
+    results = room.grade(folder, assignment, student, force, quiet=as_json, jobs=jobs, stock=stock, sandbox=not no_sandbox, limits=limits, dask=dask)
     _print_json([asdict(result) for result in results]) if as_json else room.show(results)
 
 

@@ -1,19 +1,24 @@
-"""One lane of the pool: a process that does one unit of work after another, with a zygote of its own. Trusted side.
+"""Work in a process that holds a zygote: a lane of the local pool, or a worker of a cluster. Trusted side.
 
     python -P -m autograder.engine.lane DESCRIPTOR POOL
 
-Says None when it is ready, then answers each unit with its result, with a `Fault` when the machinery failed, or with `NoWalls` when student code
-cannot be shut in here. Ends when the pool does.
+A lane says None when it is ready, then answers each unit. It ends when the pool does.
 """
 
 import ctypes
 import os
 import signal
 import sys
+import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autograder.engine.unit import Unit, UnitResult
 
 PR_SET_PDEATHSIG = 1
+_turn = threading.Lock()  # a zygote runs one submission at a time; a worker of a cluster may have several threads
 
 
 @dataclass(frozen=True)
@@ -25,9 +30,27 @@ class Fault:
 
 @dataclass(frozen=True)
 class NoWalls:
-    """No submission has been run, and none can be."""
+    """No submission has been run, and none can be: student code cannot be shut in here."""
 
     why: str
+
+
+def work(unit: "Unit") -> "UnitResult | Fault | NoWalls":
+    """Do one unit in this process, when those before it are done."""
+    from autograder.engine.unit import prove_walls, run_unit
+    from autograder.engine.worker import ZygoteError
+
+    with _turn:
+        try:
+            prove_walls(unit.chapter, unit.walled)
+        except (OSError, ZygoteError) as error:
+            return NoWalls(str(error))
+        except Exception as error:
+            return Fault(f"{type(error).__name__}: {error}")
+        try:
+            return run_unit(unit)
+        except Exception as error:
+            return Fault(f"{type(error).__name__}: {error}")
 
 
 def main(descriptor: int, pool: int) -> None:
@@ -37,31 +60,15 @@ def main(descriptor: int, pool: int) -> None:
         return
     from autograder.engine.worker import discard_zygotes
 
+    stream = Connection(descriptor)
     try:
-        _serve(Connection(descriptor))
+        stream.send(None)
+        while True:
+            stream.send(work(stream.recv()))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     finally:
         discard_zygotes()
-
-
-def _serve(stream: Connection) -> None:
-    from autograder.engine.unit import prove_walls, run_unit
-    from autograder.engine.worker import ZygoteError
-
-    stream.send(None)
-    proved = False
-    while True:
-        unit = stream.recv()
-        try:
-            if not proved:
-                prove_walls(unit)
-            proved = True
-            answer = run_unit(unit)
-        except Exception as error:
-            shut_out = not proved and isinstance(error, OSError | ZygoteError)
-            answer = NoWalls(str(error)) if shut_out else Fault(f"{type(error).__name__}: {error}")
-        stream.send(answer)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ release alone, so deleting, copying, unlocking or rewriting a graded cell change
 
 import ast
 import copy
+import functools
 import json
 import re
 import time
@@ -125,7 +126,7 @@ def run_unit(unit: Unit) -> UnitResult:
 
 def _run_behind_walls(unit: Unit, grading: "_Grading") -> tuple[Submission | None, dict]:
     """→ the submission as it was in the end, None when it could not even begin, and how it ended: "lost" when its sandbox went with it."""
-    zygote, submission = _zygote(unit), None
+    zygote, submission = _zygote(unit.chapter, unit.walled), None
     try:
         with zygote.start(unit.limits) as stream:
             submission = Submission(stream, unit.limits.submission)

@@ -20,7 +20,7 @@ from nbgrader.utils import compute_checksum
 import autograder.checking
 import autograder.exercises
 import course_lib
-from autograder.engine import scheduler
+from autograder.engine import cluster, scheduler
 from autograder.engine.sandbox import Limits
 from autograder.engine.unit import Unit, UnitResult, release_cells
 from autograder.errors import CourseError
@@ -67,8 +67,8 @@ def read_release(room: Classroom, assignment: str) -> Release:
 class Runner:
     """Runs the submissions of a class and writes down what comes of them."""
 
-    def __init__(self, room: Classroom, sandbox: bool, limits: Limits):
-        self._room, self._walled, self._limits = room, sandbox, limits
+    def __init__(self, room: Classroom, sandbox: bool, limits: Limits, dask: str | None = None):
+        self._room, self._walled, self._limits, self._dask = room, sandbox, limits, dask
         self._secret = secret.read(room.folder)
         self._releases: dict[str, Release] = {}
         self.cpu_seconds, self.peak_bytes = 0.0, 0  # of the submissions that have been run: all together, and the largest
@@ -87,7 +87,7 @@ class Runner:
         begin  called before a submission is run
         keep   called with each result, before it is given on
         """
-        if todo and self._walled and not shutil.which("bwrap"):
+        if todo and self._walled and not self._dask and not shutil.which("bwrap"):
             raise scheduler.NoSandbox("bubblewrap is not installed")
         return self._results(todo, begin, keep, jobs)
 
@@ -96,11 +96,9 @@ class Runner:
     ) -> Generator[Graded]:
         if not todo:
             return
-        units = self._units(todo, begin)
-        with (
-            marks.gradebook(self._room, writing=True) as book,
-            closing(scheduler.run(units, min(jobs or scheduler.default_jobs(), len(todo)))) as finished,
-        ):
+        units, jobs = self._units(todo, begin), min(jobs or scheduler.default_jobs(), len(todo))
+        results = cluster.run(units, self._dask) if self._dask else scheduler.run(units, jobs)
+        with marks.gradebook(self._room, writing=True) as book, closing(results) as finished:
             for result in finished:
                 self.cpu_seconds += result.usage.get("cpu_seconds", 0.0)
                 self.peak_bytes = max(self.peak_bytes, result.usage.get("peak_bytes", 0))

@@ -71,6 +71,9 @@ Every command is typed in this folder, in the environment of the course.
 Stock `nbgrader autograde ASSIGNMENT` gives honest work the same scores, more slowly, and with your own rights.
 A submission that ended early (crashed, timeout, memory) keeps what it had earned until then; one that tampered, or that cannot be read, has
 0 points. The reason is in the table of step 3 and in `report.html`.
+
+Each student's hidden inputs are drawn from `.secret`, which only you may read: keep it. `autograder grade . --seed-of STUDENT` prints the seed of
+one student, for an appeal.
 """
 
 

@@ -35,6 +35,7 @@ def grade(
     stock: bool = False,
     sandbox: bool = True,
     limits: Limits | None = None,
+    dask: str | None = None,
 ) -> list[Graded]:
     """Grade every submission that is new or changed, and return all that were asked for, in order of assignment and student.
 
@@ -45,15 +46,18 @@ def grade(
     stock                by stock nbgrader, with your own rights, instead of the engine
     sandbox              False lets the engine run students' programs with your own rights
     limits               what one submission may use in the engine
+    dask                 the address of a Dask scheduler, whose workers then do the work
 
     Raises `CourseError` when there is no such class, assignment or student, and when there is no sandbox here although one is wanted. Each result
     is kept as soon as it is there.
     """
     room = open_class(folder)
+    if stock and (dask or not sandbox):
+        raise CourseError("--stock grades here and without a sandbox; --dask and --no-sandbox are for the engine")
     if not os.access(room.folder, os.W_OK):
         raise CourseError(f"{room.folder} cannot be written to; grading keeps its results there")
     wanted = _submitted(room, assignment, student)
-    runner = by_stock.Runner(room) if stock else by_engine.Runner(room, sandbox, limits or Limits())
+    runner = by_stock.Runner(room) if stock else by_engine.Runner(room, sandbox, limits or Limits(), dask)
     book, console = Ledger(room.folder), Console(stderr=True)
     known = book.rows()
     digests = {key: runner.digest(*key) for key in wanted}
