@@ -10,7 +10,10 @@ import copy
 import functools
 import json
 import re
+import resource
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +25,7 @@ from autograder.checking.results import ExerciseResult
 from autograder.engine.sandbox import Limits
 from autograder.engine.submission import RemoteStudent, Submission
 from autograder.engine.worker import Zygote, ZygoteError, discard_zygotes, zygote_for
+from autograder.engine.zygote import mapped_bytes
 from autograder.release.source import CHECK
 
 Status = Literal["graded", "crashed", "timeout", "memory", "tampered", "unreadable"]
@@ -29,6 +33,7 @@ MAX_NOTEBOOK = 20 * 2**20  # bytes
 MAX_PARTS = 400_000  # lists and dicts in its JSON
 MAX_CELLS = 2_000
 CHECK_SECONDS = 10  # that the check itself may take, beyond the limits of its cases
+CHECK_MEMORY = 2**30  # bytes that it may take: numbers that should be objects, or lists that should be numbers, can grow in its own hands
 ATTEMPTS = 2  # at a submission with which the sandbox itself was lost, as may happen to an honest one when a machine runs out of memory
 KEPT_OUTPUTS = 50  # of the largest size are kept of one notebook
 CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -272,7 +277,8 @@ class _Grading:
         run = Run(item.seconds)
         student = RemoteStudent(submission, needs, run)
         try:
-            return within(item.seconds * len(item.case_names) + CHECK_SECONDS, lambda: item.run_with(student, run, self._unit.seed))
+            with _bounded_memory():
+                return within(item.seconds * len(item.case_names) + CHECK_SECONDS, lambda: item.run_with(student, run, self._unit.seed))
         except TimeUp:  # between two cases; now nobody answers, and each case says so
             submission.gone = "timeout"
             return item.run_with(student, Run(item.seconds), self._unit.seed)
@@ -302,6 +308,18 @@ class _Grading:
         return UnitResult(
             unit.student, unit.assignment, status, reason, score, maximum, cells, tuple(self._results.values()), executed, round(seconds, 3), usage
         )
+
+
+@contextmanager
+def _bounded_memory() -> Iterator[None]:
+    """More than CHECK_MEMORY bytes on top of what there is now is a MemoryError, which fails the case that wants them."""
+    before, most = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = mapped_bytes() + CHECK_MEMORY
+    resource.setrlimit(resource.RLIMIT_DATA, (wanted if most == resource.RLIM_INFINITY else min(wanted, most), most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
 
 
 def read_notebook(data: bytes) -> dict:

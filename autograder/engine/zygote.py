@@ -130,7 +130,7 @@ def _keep(orders: socket.socket, stream: socket.socket, limits: dict, shell: obj
     how, detail, child = "crashed", "", 0
     try:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        limits["mapped"] = _mapped_bytes()
+        limits["mapped"] = mapped_bytes()
         processes = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)  # by name it will soon be covered, for the keeper too
         _new_namespaces()
         # After the namespace, so that what counts are the processes in it, and not all of this user's on the machine.
@@ -285,7 +285,7 @@ def _set_limits(limits: dict) -> None:
         resource.setrlimit(what, (value, value))
 
 
-def _mapped_bytes() -> int:
+def mapped_bytes() -> int:
     """What this process has mapped for data already, shared with the zygote: limits count from there."""
     status = Path("/proc/self/status").read_text()
     return next(1024 * int(line.split()[1]) for line in status.splitlines() if line.startswith("VmData:"))
