@@ -190,6 +190,21 @@ def test_a_change_of_submission_release_or_checks_is_graded_again(copy, given, e
     assert [unit.student for unit in given] == ["ben"]
 
 
+def test_a_failure_of_the_engine_itself_is_tried_again_by_the_next_run(room, everyone, monkeypatch):
+    planted.write_class([everyone["ada"]], room.folder, WORK)
+    runs = []
+
+    def run(todo, jobs=None):
+        for unit in todo:
+            runs.append(unit.student)
+            yield nothing_earned(unit, "crashed", "the process that graded it failed 2 times (killed)")
+
+    monkeypatch.setattr(scheduler, "run", run)
+    for _run in range(2):
+        assert [outcome(result) for result in grading.grade(room.folder, quiet=True)] == [("crashed", 0)]
+    assert runs == ["ada", "ada"] and grading.Ledger(room.folder).rows() == {}
+
+
 def test_each_student_has_draws_of_their_own_that_come_again(copy, given):
     grading.grade(copy, student="ada", quiet=True, force=True)
     grading.grade(copy, student="ben", quiet=True, force=True)
