@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -79,7 +80,12 @@ def processes() -> set[int]:
 
 
 def files_of_nobody() -> set[Path]:
-    return {entry for place in ("/tmp", "/dev/shm", "/var/tmp") for entry in Path(place).iterdir() if entry.lstat().st_uid == 65534}
+    found = set()
+    for entry in (entry for place in ("/tmp", "/dev/shm", "/var/tmp") for entry in Path(place).iterdir()):
+        with suppress(FileNotFoundError):  # somebody else's, and gone by now
+            if entry.lstat().st_uid == 65534:
+                found.add(entry)
+    return found
 
 
 def outputs_of(result: UnitResult) -> list[dict]:
