@@ -82,7 +82,7 @@ def install(root: Path, reason: Stale) -> None:
     # After a finished installation the build tool is in .venv already: a small change then needs no network, and few words.
     options = ["--quiet", "--no-build-isolation"] if finished_before else []
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", *options]
-    subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[dev]"], cwd=str(root), check=True)
+    subprocess.run([*pip, "-c", "constraints.txt", "-e", ".[dev,hf,cluster]"], cwd=str(root), check=True)
     stamp.write_text(wanted)
     print("setup: .venv is ready.", flush=True)
 

@@ -62,11 +62,12 @@ current_run: contextvars.ContextVar[Run] = contextvars.ContextVar("current_run")
 
 
 @contextlib.contextmanager
-def case(name: str, hint: str = "") -> Iterator[None]:
+def case(name: str, hint: str = "", *, side: bool = False) -> Iterator[None]:
     """One thing that a right solution does, worth its share of the points.
 
     name  a sentence that is true of a right solution
     hint  what to tell a student whose solution fails here
+    side  also true of answers that are worth nothing, such as None ("leaves its inputs as they were"): earns only beside a case that is not
     """
     run = current_run.get(None)
     if run is None:
@@ -98,4 +99,4 @@ def case(name: str, hint: str = "") -> Iterator[None]:
         outcome, message = "failed", f"{run.last_return} The check could not use it ({type(error).__name__}: {error}).".lstrip()
     finally:
         run.deadline = None
-    run.cases.append(CaseResult(name, outcome, message, shown_hint, tuple(run.notes), time.monotonic() - started))
+    run.cases.append(CaseResult(name, outcome, message, shown_hint, tuple(run.notes), time.monotonic() - started, side))

@@ -53,6 +53,8 @@ def headline(result: ExerciseResult) -> str:
         return "Nothing here yet."
     if result.mends and not result.score:
         return "The bug is still there; until it is mended nothing counts."
+    if result.passed and not result.score:
+        return "What is right here is true of an answer of nothing too; it counts once something else is right."
     return f"{result.passed} of {len(result.cases)} cases are right."
 
 

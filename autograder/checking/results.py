@@ -16,6 +16,7 @@ class CaseResult:
     message  what was found, in words, without the expected values
     hint     the likely misconception, from the author of the exercise
     notes    what else was noticed: text printed, warnings, arguments changed in place
+    side     also true of answers that are worth nothing: earns only beside a case that is not
     """
 
     name: str
@@ -24,6 +25,7 @@ class CaseResult:
     hint: str = ""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
+    side: bool = False
 
     @property
     def passed(self) -> bool:
@@ -54,6 +56,8 @@ class ExerciseResult:
         if self.solved:
             return float(self.points)
         if self.mends and not any(case.passed for case in self.cases if case.name in self.mends):
+            return 0.0
+        if all(case.side for case in self.cases if case.passed):
             return 0.0
         exact = self.points * self.passed / max(1, len(self.cases))
         rounded = round(exact, 2)

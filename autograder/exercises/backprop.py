@@ -22,15 +22,15 @@ def relu_backward(student, rng):
     with case("where z was positive, the gradient passes as it is", hint="The slope there is 1, so the chain rule multiplies by 1."):
         found = np.asarray(student.relu_backward(grad_out, z))
         close(np.where(z > 0, found, 0), np.where(z > 0, grad_out, 0))
-    with case("where z was negative, nothing passes", hint="The output stayed 0 whatever z did, so z had no influence: the slope is 0."):
+    with case("where z was negative, nothing passes", hint="The output stayed 0 whatever z did, so z had no influence: the slope is 0.", side=True):
         found = np.asarray(student.relu_backward(grad_out, z))
         close(np.where(z < 0, found, 0), np.zeros_like(z))
-    with case("where z was exactly 0, nothing passes either", hint="The slope there is taken to be 0: z > 0 decides, not z >= 0."):
+    with case("where z was exactly 0, nothing passes either", hint="The slope there is taken to be 0: z > 0 decides, not z >= 0.", side=True):
         close(student.relu_backward(np.ones(3), np.zeros(3)), np.zeros(3))
-    with case("keeps the shape, whatever it is"):
+    with case("keeps the shape, whatever it is", side=True):
         cube = z.reshape(2, 3, 5)
         holds(np.shape(student.relu_backward(grad_out.reshape(2, 3, 5), cube)) == cube.shape, "Three axes go in, and another shape comes out.")
-    with case("leaves its inputs as they were", hint="Writing into `grad_out` or `z` changes the caller's array; make a new one."):
+    with case("leaves its inputs as they were", hint="Writing into `grad_out` or `z` changes the caller's array; make a new one.", side=True):
         student.relu_backward(grad_out, z)
         inputs_unchanged(student)
 
@@ -182,7 +182,9 @@ def softmax(student, rng):
         stack = rng.normal(size=(2, 3, 4))
         close(student.softmax(stack), functional.softmax(stack))
         close(student.softmax(stack[0, 0]), functional.softmax(stack[0, 0]))
-    with case("leaves its input as it was", hint="`scores -= ...` writes into the caller's array; `scores = scores - ...` makes a new one."):
+    with case(
+        "leaves its input as it was", hint="`scores -= ...` writes into the caller's array; `scores = scores - ...` makes a new one.", side=True
+    ):
         student.softmax(scores)
         inputs_unchanged(student)
 
@@ -253,7 +255,9 @@ def cross_entropy(student, rng):
     with case("no row disturbs another", hint="Subtract from each row its own maximum, not that of the whole table."):
         rows = np.stack([logits[0] - 2000, logits[1] + 2000])
         close(student.cross_entropy(rows, np.array([0, 3])), functional.cross_entropy(rows, np.array([0, 3])))
-    with case("leaves its inputs as they were", hint="`logits -= ...` writes into the caller's array; `shifted = logits - ...` makes a new one."):
+    with case(
+        "leaves its inputs as they were", hint="`logits -= ...` writes into the caller's array; `shifted = logits - ...` makes a new one.", side=True
+    ):
         student.cross_entropy(logits, labels)
         inputs_unchanged(student)
 
@@ -330,7 +334,7 @@ def cross_entropy_backward(student, rng):
     with case("large scores stay finite", hint="Use your softmax: it subtracts each row's maximum."):
         sure = 1000 * np.array([[2.0, 0.0, 1.0, -3.0], [0.0, 4.0, -1.0, 2.0]])
         close(student.cross_entropy_backward(sure, np.array([1, 1])), np.array([[0.5, -0.5, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]))
-    with case("leaves its inputs as they were", hint="Subtract the 1 from a new array, not from the logits."):
+    with case("leaves its inputs as they were", hint="Subtract the 1 from a new array, not from the logits.", side=True):
         student.cross_entropy_backward(logits, labels)
         inputs_unchanged(student)
 
@@ -391,7 +395,7 @@ def numerical_gradient(student, rng):
         close(student.numerical_gradient(np.linalg.norm, x, step=0.25), wide, rtol=1e-6)
     with case("whole numbers too", hint="An integer array cannot hold 1 + 0.00001: convert it to float64 first."):
         close(student.numerical_gradient(np.prod, np.array([2, 3, 4])), np.array([12.0, 8.0, 6.0]), rtol=1e-5)
-    with case("leaves x as it was", hint="Put the old value back before you go on to the next element, or work on a copy."):
+    with case("leaves x as it was", hint="Put the old value back before you go on to the next element, or work on a copy.", side=True):
         close(student.numerical_gradient(np.prod, x), np.prod(x) / x, rtol=1e-5)
         inputs_unchanged(student)
 
@@ -507,7 +511,7 @@ def loss_and_gradients(student, rng):
         for row in range(1, 6):
             one = x[row : row + 1], labels[row : row + 1]
             close(student.loss_and_gradients(params, *one)[1], reference_pass(params, *one)[1])
-    with case("parameters and data are left as they were", hint="This function measures; changing parameters is the optimiser's work."):
+    with case("parameters and data are left as they were", hint="This function measures; changing parameters is the optimiser's work.", side=True):
         student.loss_and_gradients(params, x, labels)
         inputs_unchanged(student)
 
@@ -588,7 +592,9 @@ def mend_train_step(student, rng):
         close({name: moved[name] for name in NAMES[:2]}, {name: params[name] - 0.5 * grads[name] for name in NAMES[:2]})
     with case("a step of length 0 changes nothing"):
         close(student.mend_train_step(params, x, labels, 0.0)[1], params)
-    with case("the caller's parameters are left as they were", hint="`params[name] -= ...` writes into the caller's arrays. Return new ones."):
+    with case(
+        "the caller's parameters are left as they were", hint="`params[name] -= ...` writes into the caller's arrays. Return new ones.", side=True
+    ):
         student.mend_train_step(params, x, labels, 0.5)
         inputs_unchanged(student)
 
@@ -734,7 +740,7 @@ def train(student, rng):
         holds(not np.array_equal(first["weight1"], other["weight1"]), "Seeds 5 and 6 gave the same network.")
         starts = [student.train(x, labels, epochs=0, batch_size=2, seed=seed, **small)["weight1"] for seed in (5, 6)]
         holds(not np.array_equal(*starts), "Seeds 5 and 6 start from the same weights.")
-    with case("leaves the data as they were", hint="Shuffle an array of row numbers, not the rows themselves."):
+    with case("leaves the data as they were", hint="Shuffle an array of row numbers, not the rows themselves.", side=True):
         student.train(x, labels, epochs=1, batch_size=2, seed=0, **small)
         inputs_unchanged(student)
     with case("reads held-out digits: 94.5% on average over 3 seeds", hint="If all cases above pass, does a step use the loss of its own batch?"):

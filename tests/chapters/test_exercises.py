@@ -9,7 +9,7 @@ from reference import all_exercises, found, objects
 from autograder.checking.render import as_text
 
 EXERCISES = all_exercises()
-SLOW = {"backprop.train"}  # trains for a second or more in each run
+SLOW = {item.id for item in EXERCISES if item.seconds >= 10}  # they train for a second or more in each run
 MARKED = [pytest.param(item, id=item.id, marks=pytest.mark.slow if item.id in SLOW else ()) for item in EXERCISES]
 VARIANTS = [
     pytest.param(item, variant, id=f"{item.id}: {variant.name}", marks=pytest.mark.slow if item.id in SLOW else ())
@@ -39,6 +39,30 @@ def test_what_students_find_earns_nothing(item):
         assert {case.outcome for case in result.cases} == {"missing"}, as_text(result)
 
 
+class Nothing:
+    """Takes whatever it is given, and has whatever is asked of it, to no effect."""
+
+    def __init__(self, *_arguments, **_named): ...
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_arguments, **_named: None
+
+
+@pytest.mark.parametrize("item", EXERCISES, ids=lambda item: item.id)
+@pytest.mark.parametrize("answer", [None, 0.0, 1, "", []], ids=repr)
+def test_an_answer_of_nothing_earns_nothing(item, answer):
+    result = item.run(dict.fromkeys(item.needs, lambda *_arguments, **_named: answer))
+    assert result.score == 0, as_text(result)
+
+
+@pytest.mark.parametrize("item", EXERCISES, ids=lambda item: item.id)
+def test_an_object_that_does_nothing_earns_nothing(item):
+    result = item.run(dict.fromkeys(item.needs, Nothing))
+    assert result.score == 0, as_text(result)
+
+
 @pytest.mark.parametrize(("item", "variant"), VARIANTS)
 def test_a_known_solution_fails_exactly_where_it_says(item, variant):
     for seed in range(1 if item.id in SLOW else 3 if item.seconds < 5 else 60):  # classes draw by secret seeds, so no draw may be a lucky one
@@ -53,7 +77,7 @@ def test_a_known_solution_stands_on_its_own(item, variant):
     program = variant.program("answer")
     tree = ast.parse(program)
     imported = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
-    assert imported <= sys.stdlib_module_names | {"numpy", "torch"}
+    assert imported <= sys.stdlib_module_names | {"numpy", "scipy", "sklearn", "torch"}
     names: dict = {}
     exec(program, names)
     assert callable(names["answer"])

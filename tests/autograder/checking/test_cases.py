@@ -37,6 +37,22 @@ def test_a_failing_case_never_hides_the_next_and_each_is_worth_its_share(run):
     assert result.score == 2.0
 
 
+def test_what_an_answer_of_nothing_does_too_earns_only_beside_something_that_is_right(run):
+    def check(student, rng):
+        with case("is the double"):
+            same(student.f(3), 6)
+        with case("is the double of zero too"):
+            same(student.f(0), 0)
+        with case("does not raise", side=True):
+            student.f(1)
+
+    nothing, constant, right = run(check, f=lambda _: None), run(check, f=lambda _: 0), run(check, f=lambda number: 2 * number)
+    assert [item.passed for item in (nothing, constant, right)] == [1, 2, 3]
+    assert [item.score for item in (nothing, constant, right)] == [0, pytest.approx(2 / 3 * constant.points, abs=0.01), right.points]
+    assert "of nothing" in as_text(nothing)
+    assert result_from_dict(nothing.as_dict()).score == 0
+
+
 def test_cases_after_a_timeout_still_run_with_one_second_each(run):
     def check(student, rng):
         for name in ("never", "slow", "quick"):
