@@ -30,8 +30,7 @@ from autograder.gradebook.classroom import Classroom, open_class
 from autograder.gradebook.ledger import Ledger
 from autograder.gradebook.planted import Planted
 from autograder.release.build import to_text
-from autograder.release.chapters import find_chapter
-from autograder.release.source import CHECK
+from autograder.release.chapters import CHECK, find_chapter
 
 CHAPTER = "03"
 PART = 40  # submissions between two changes of engine

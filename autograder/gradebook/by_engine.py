@@ -28,7 +28,7 @@ from autograder.gradebook import ledger, marks, secret, submitted
 from autograder.gradebook.classroom import Classroom
 from autograder.gradebook.ledger import Graded
 from autograder.release.build import write_whole
-from autograder.release.source import CHECK
+from autograder.release.chapters import CHECK
 
 ENDED = {"crashed": "ended before its time", "timeout": "ran out of time", "memory": "ran out of memory", "tampered": "interfered with its grading"}
 
