@@ -214,6 +214,9 @@ def grade(
     stock: Annotated[bool, typer.Option("--stock", help="Let stock nbgrader grade, with your own rights.")] = False,
     no_sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Run students' programs with your own rights.")] = False,
     dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Grade on a Dask cluster, such as tcp://node1:8786.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Grade one of N shares into CLASS/shards, for `autograder merge`; nothing else is written.")
+    ] = None,
     cell_seconds: Annotated[float, typer.Option(min=0.1, help="Longest time for one cell.")] = 30,
     submission_seconds: Annotated[float, typer.Option(min=1, help="Longest time for one submission.")] = 300,
     memory: Annotated[int, typer.Option(min=64, help="Most memory of one submission, in MB.")] = 1536,
@@ -229,8 +232,31 @@ def grade(
         _print_json(seeds) if as_json else typer.echo("\n".join(f"{name} {seed}" for name, seed in seeds.items()))
         return
     limits = Limits(cell=cell_seconds, submission=submission_seconds, memory=memory * 2**20)
-    results = room.grade(folder, assignment, student, force, quiet=as_json, jobs=jobs, stock=stock, sandbox=not no_sandbox, limits=limits, dask=dask)
+    if shard is None:
+        results = room.grade(
+            folder, assignment, student, force, quiet=as_json, jobs=jobs, stock=stock, sandbox=not no_sandbox, limits=limits, dask=dask
+        )
+    elif stock:
+        raise CourseError("--stock lets nbgrader write the gradebook by itself; --shard is for the engine")
+    else:
+        from autograder.gradebook import shards
+
+        results = shards.grade(folder, shard, assignment, student, force, quiet=as_json, jobs=jobs, sandbox=not no_sandbox, limits=limits, dask=dask)
     _print_json([asdict(result) for result in results]) if as_json else room.show(results)
+
+
+@command(autograder)
+def merge(
+    folder: ClassFolder,
+    assignment: Annotated[str | None, typer.Option(help="One assignment, such as 03_backprop.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record what `grade --shard` has found. Exit code 0 when all that is submitted is graded, 2 when something is missing."""
+    from autograder.gradebook import shards as room
+
+    merged = room.merge(folder, assignment, quiet=as_json)
+    _print_json(asdict(merged)) if as_json else room.show(merged)
+    raise SystemExit(2 if merged.missing else 0)
 
 
 @command(autograder)
