@@ -113,6 +113,11 @@ def nothing_earned(unit: Unit, status: Status, reason: str, seconds: float = 0.0
     return UnitResult(unit.student, unit.assignment, status, reason, 0.0, maximum, cells, (), "", round(seconds, 3))
 
 
+def cells_that_run(unit: Unit) -> set[str]:
+    """Ids of the code cells of a submission that the engine runs, checks left out. ValueError when it is no notebook."""
+    return _Grading(unit, {}, read_notebook(unit.notebook)).needed()
+
+
 def run_unit(unit: Unit) -> UnitResult:
     """Do the work. Never raises for anything that a submission does; `ZygoteError` when the sandbox itself cannot be started."""
     started = time.monotonic()
@@ -201,7 +206,7 @@ class _Grading:
     def run(self, submission: Submission) -> None:
         """Cells in the student's order; every graded cell of the release once, those that were deleted at the end."""
         seen = set()
-        self._run_these = self._needed()
+        self._run_these = self.needed()
         for number, cell in enumerate(self._notebook["cells"], 1):
             grade_id = _grade_id(cell)
             released = self._released.get(grade_id)
@@ -226,7 +231,7 @@ class _Grading:
                 self._notebook["cells"].append(cell)
                 self._grade(submission, grade_id, cell)
 
-    def _needed(self) -> set[str]:
+    def needed(self) -> set[str]:
         """Ids of the code cells that are run; those that are put back because they were deleted need nothing but what checks need anyway."""
         codes, identities, named = [], [], set()
         for cell in self._unit.release:

@@ -67,8 +67,8 @@ def read_release(room: Classroom, assignment: str) -> Release:
 class Runner:
     """Runs the submissions of a class and writes down what comes of them."""
 
-    def __init__(self, room: Classroom, sandbox: bool, limits: Limits, dask: str | None = None):
-        self._room, self._walled, self._limits, self._dask = room, sandbox, limits, dask
+    def __init__(self, room: Classroom, sandbox: bool, limits: Limits, dask: str | None = None, all_cells: bool = False):
+        self._room, self._walled, self._limits, self._dask, self._all_cells = room, sandbox, limits, dask, all_cells
         self._secret = secret.read(room.folder)
         self._releases: dict[str, Release] = {}
         self.cpu_seconds, self.peak_bytes = 0.0, 0  # of the submissions that have been run: all together, and the largest
@@ -103,7 +103,7 @@ class Runner:
             return
         if self._walled and not self._dask and not shutil.which("bwrap"):
             raise scheduler.NoSandbox("bubblewrap is not installed")
-        units, jobs = self._units(todo, begin), min(jobs or scheduler.default_jobs(), len(todo))
+        units, jobs = self.units(todo, begin), min(jobs or scheduler.default_jobs(), len(todo))
         yield from cluster.run(units, self._dask) if self._dask else scheduler.run(units, jobs)
 
     def record(self, book: Any, result: UnitResult, keep: Callable[[Graded], None]) -> Graded:
@@ -114,7 +114,7 @@ class Runner:
                 keep(graded)
         return graded
 
-    def _units(self, todo: list[tuple[str, str]], begin: Callable[[str, str], None]) -> Iterator[Unit]:
+    def units(self, todo: list[tuple[str, str]], begin: Callable[[str, str], None] = lambda *_: None) -> Iterator[Unit]:
         for student, assignment in todo:
             begin(student, assignment)
             notebook, fault = b"", ""
@@ -126,7 +126,7 @@ class Runner:
                 fault = f"{assignment}.ipynb cannot be read: {error.strerror}"
             release = self._release(assignment)
             seed = secret.seed_of(self._secret, assignment, student)
-            yield Unit(student, assignment, release.chapter, notebook, release.cells, seed, self._limits, self._walled, fault)
+            yield Unit(student, assignment, release.chapter, notebook, release.cells, seed, self._limits, self._walled, fault, self._all_cells)
 
     def _release(self, assignment: str) -> Release:
         if assignment not in self._releases:

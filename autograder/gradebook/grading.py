@@ -34,6 +34,7 @@ def grade(
     sandbox: bool = True,
     limits: Limits | None = None,
     dask: str | None = None,
+    all_cells: bool = False,
 ) -> list[Graded]:
     """Grade every submission that is new or changed, and return all that were asked for, in order of assignment and student.
 
@@ -45,6 +46,7 @@ def grade(
     sandbox              False lets the engine run students' programs with your own rights
     limits               what one submission may use in the engine
     dask                 the address of a Dask scheduler, whose workers then do the work
+    all_cells            the engine also runs the chapter's demonstrations, on which no score depends
 
     Raises `CourseError` when there is no such class, assignment or student, and when there is no sandbox here although one is wanted. Each result
     is kept as soon as it is there.
@@ -54,7 +56,7 @@ def grade(
         raise CourseError("--stock grades here and without a sandbox; --dask and --no-sandbox are for the engine")
     writable(room)
     wanted = submissions(room, assignment, student)
-    runner = by_stock.Runner(room) if stock else by_engine.Runner(room, sandbox, limits or Limits(), dask)
+    runner = by_stock.Runner(room) if stock else by_engine.Runner(room, sandbox, limits or Limits(), dask, all_cells)
     book = Ledger(room.folder)
     known = book.rows()
     digests = {key: runner.digest(*key) for key in wanted}

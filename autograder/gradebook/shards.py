@@ -173,6 +173,7 @@ def grade(
     sandbox: bool = True,
     limits: Limits | None = None,
     dask: str | None = None,
+    all_cells: bool = False,
 ) -> list[Graded]:
     """Grade one share, such as 2/3, of what has been submitted. Results are kept below CLASS/shards; nothing else in the class is touched.
 
@@ -182,7 +183,7 @@ def grade(
     share, room = share_of(shard), find_class(folder)
     grading.writable(room)
     wanted = [key for key in grading.submissions(room, assignment, student) if share.holds(*key)]
-    runner, shelf = by_engine.Runner(room, sandbox, limits or Limits(), dask), Shelf(room)
+    runner, shelf = by_engine.Runner(room, sandbox, limits or Limits(), dask, all_cells), Shelf(room)
     digests = {key: runner.digest(*key) for key in wanted}
     results = {} if force else {key: found.result for key in wanted if (found := _current(shelf, key, digests[key]))}
     todo = [key for key in wanted if key not in results]
