@@ -108,9 +108,9 @@ def show(measured: Measured, as_json: bool) -> None:
     typer.echo(f"{measured.submissions} submissions: {measured.seconds:.1f} s; stock nbgrader {measured.nbgrader_seconds:.1f} s")
     typer.echo(f"nbgrader takes {measured.ratio:g} times as long. The scores are {same}.")
     typer.echo(f"Of the engine's seconds, {measured.start_seconds:.1f} are its start, whatever the size of the class.")
-    typer.echo(
-        f"It takes {measured.cpu_overhead:.2f} s of processor time a submission beyond the cells and checks that ran, {measured.start_cpu:.1f} s to start."
-    )
+    start = f"{measured.start_seconds:.1f} s ({measured.start_cpu:.1f} s of processors)"
+    typer.echo(f"The engine's start takes {start} of that, whatever the size of the class.")
+    typer.echo(f"It takes {measured.cpu_overhead:.2f} s of processor time a submission beyond the cells and checks that ran.")
     private, peak = measured.private_bytes / 2**20, measured.peak_bytes / 2**20
     typer.echo(f"The largest submission had {private:.0f} MiB of its own, and {peak:.0f} MiB with what all share.")
 
