@@ -107,7 +107,6 @@ def show(measured: Measured, as_json: bool) -> None:
     same = "the same" if measured.same_scores else "NOT THE SAME"
     typer.echo(f"{measured.submissions} submissions: {measured.seconds:.1f} s; stock nbgrader {measured.nbgrader_seconds:.1f} s")
     typer.echo(f"nbgrader takes {measured.ratio:g} times as long. The scores are {same}.")
-    typer.echo(f"Of the engine's seconds, {measured.start_seconds:.1f} are its start, whatever the size of the class.")
     start = f"{measured.start_seconds:.1f} s ({measured.start_cpu:.1f} s of processors)"
     typer.echo(f"The engine's start takes {start} of that, whatever the size of the class.")
     typer.echo(f"It takes {measured.cpu_overhead:.2f} s of processor time a submission beyond the cells and checks that ran.")
