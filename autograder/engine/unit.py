@@ -37,7 +37,7 @@ CHECK_SECONDS = 10  # that the check itself may take, beyond the limits of its c
 CHECK_MEMORY = 2**30  # bytes that it may take: numbers that should be objects, or lists that should be numbers, can grow in its own hands
 ATTEMPTS = 2  # at a submission with which the sandbox itself was lost, as may happen to an honest one when a machine runs out of memory
 KEPT_OUTPUTS = 50  # of the largest size are kept of one notebook
-CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+CELL_ID = re.compile(r"(?!put-)[a-zA-Z0-9_-]{1,64}")  # the engine's own begin with put-
 TAG = re.compile("<(?=[a-zA-Z/!?])")  # of HTML in a student's prose, which a grader's browser would act on: with a space after it, it is text
 SKIPPED_TAGS = {"train", "figure"}
 
@@ -226,7 +226,7 @@ class _Grading:
                     self._run_code(submission, cell, f"cell {grade_id}" if released else f"cell number {number}")
         for grade_id, released in self._graded.items():
             if grade_id not in seen:
-                cell: dict[str, Any] = {"id": f"missing-{len(self._notebook['cells'])}", "metadata": {"nbgrader": released["nbgrader"]}}
+                cell: dict[str, Any] = {"id": f"put-{len(self._notebook['cells'])}-back", "metadata": {"nbgrader": released["nbgrader"]}}
                 cell["source"] = released["source"]
                 self._notebook["cells"].append(cell)
                 self._grade(submission, grade_id, cell)
@@ -384,7 +384,7 @@ def read_notebook(data: bytes) -> dict:
         metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
         identity = cell.get("id")
         if not isinstance(identity, str) or not CELL_ID.fullmatch(identity) or identity in identities:
-            identity = f"cell-{number}"
+            identity = f"put-{number}"
         identities.add(identity)
         plain: dict[str, Any] = {"id": identity, "metadata": metadata, "source": _text(cell.get("source", ""))}
         _become(plain, cell["cell_type"])

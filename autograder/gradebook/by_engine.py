@@ -186,7 +186,7 @@ def _untouched(notebook: dict) -> set[str]:
 
 def _notice(title: str, reason: str) -> dict:
     text = f"**{title}.**\n\n    {reason}"
-    return {"cell_type": "markdown", "id": "how-it-ended", "metadata": {}, "source": text}
+    return {"cell_type": "markdown", "id": "put-first", "metadata": {}, "source": text}
 
 
 def plain(reason: str) -> str:
