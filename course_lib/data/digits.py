@@ -32,7 +32,7 @@ def _bundled() -> tuple[np.ndarray, np.ndarray]:
     """pixels (N, 64), labels (N,), read once: they are text in a compressed file. Not to be written to, and never given out."""
     from sklearn.datasets import load_digits  # here, so that importing course_lib.data stays cheap
 
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = (np.asarray(column) for column in load_digits(return_X_y=True))
     pixels.setflags(write=False)
     labels.setflags(write=False)
     return pixels, labels
