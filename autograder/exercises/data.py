@@ -261,7 +261,7 @@ def count_words(student, rng):
         texts = ["pain pain pain", "rest", "pain rest rest"]
         close(floats(student.count_words(texts, texts)[1]), np.array([[3, 0], [0, 1], [1, 2]]))
     with case("one row for each text, in its order"):
-        others = remarks(rng, 4)
+        others = [*remarks(rng, 3), "Rest, pain and pain."]
         close(floats(student.count_words(train, others)[1]), encode.count_words(train, others)[1])
     with case("words that training never saw are left out", hint="The vocabulary is learnt from train_texts alone. A new word has no column."):
         found = student.count_words(["feet pain"], ["Zebra feet zebra", "nothing known"])
@@ -927,7 +927,10 @@ bootstrap_interval.slip(
 )
 bootstrap_interval.slip("always 95%", ("(1 - confidence) / 2", "0.025"), of="draw by draw", fails=(WIDTH, TAILS))
 bootstrap_interval.slip(
-    "ten rows in each draw", (DRAW, "rng.integers(len(labels), size=10)"), of="draw by draw", fails=(AS_MANY_ROWS, TOGETHER, WIDTH, TAILS, STATISTIC)
+    "as many rows as draws",
+    (DRAW, "rng.integers(len(labels), size=draws)"),
+    of="draw by draw",
+    fails=(AS_MANY_ROWS, TOGETHER, WIDTH, TAILS),
 )
 bootstrap_interval.slip("the seed ignored", ("default_rng(seed)", "default_rng()"), of="draw by draw", fails=SAME_SEED)
 bootstrap_interval.slip(
