@@ -18,7 +18,7 @@
 #
 # Every exercise ends with a `check(...)` cell: run the cell with your code, then the check, as often as you like. The course grew out of
 # five articles on large models; we call them *the source articles*, and you need not have read them. One of them devotes a section to data.
-# Its advice is three lines long, and its program has four mistakes in as many lines. They are worth a chapter.
+# Its advice is three sentences long, and its program makes more mistakes than it has lines. They are worth a chapter.
 
 # %%
 import math
@@ -80,7 +80,8 @@ def to_numbers(cells):
     """Cells of mixed kinds to float64, NaN where there is no number.
 
     cells: list of N numbers, texts or None → float64 array (N,)
-    A text that is a number, spaces around it allowed, becomes that number; its decimal point may be a comma.
+    A text that is a number, spaces around it allowed, becomes that number; its decimal point
+    may be a comma.
     Anything else (None, "", "n/a", "45 years") becomes NaN, in its own place.
 
     >>> to_numbers([51, " 32.5 ", "32,5", 0, None, "n/a"])
@@ -131,8 +132,10 @@ print("\nsome glucose values:", np.unique(glucose)[[0, 1, 2, 10, 60, -3, -2, -1]
 def repair(values, low, high, factor):
     """Impossible values out, values in the other unit converted.
 
-    values (N,) float64, NaN allowed; possible is low ≤ value ≤ high; times `factor`, a value in the other unit is one in ours
-    → new float64 array (N,): possible values as they are; else value · factor where that is possible; else NaN
+    values (N,) float64, NaN allowed; possible is low ≤ value ≤ high; times `factor`, a value in
+    the other unit is one in ours
+    → new float64 array (N,): possible values as they are; else value · factor where that is
+    possible; else NaN
 
     >>> repair(np.array([93.0, 5.0, 999.0, -1.0]), 40, 200, 18.0)
     array([93., 90., nan, nan])
@@ -167,8 +170,8 @@ tail = {name: int(np.sum(np.abs(v - v.mean()) > 3 * v.std())) for name, v in tru
 print("in the clean table, beyond three standard deviations:", tail)
 
 # %% [markdown] lang="en"
-# The rule finds a handful of codes, which themselves have made the standard deviation so large that nothing else stands out. And in the
-# clean table it would throw out real people. An **outlier** is a value far from the others; whether it is an *error* is a question about
+# The rule finds one cell, the 999, which has itself made the standard deviation so large that nothing else stands out. And in the clean
+# table it would throw out real people: nine of them for their triglycerides alone. An **outlier** is a value far from the others; whether it is an *error* is a question about
 # the world. Errors are repaired or made unknown; true extremes stay. (They may be drawn in by a logarithm; see section 3.)
 #
 # ### Rows that come twice
@@ -180,7 +183,8 @@ print("in the clean table, beyond three standard deviations:", tail)
 def first_rows(columns):
     """The rows that are no repetition of an earlier row.
 
-    columns: dict from name to the N cells of that column: a list of texts or numbers, or an array. NaN or None: missing
+    columns: dict from name to the N cells of that column: a list of texts or numbers, or an
+    array. NaN or None: missing
     → list of row numbers, ascending
 
     >>> first_rows({"age": np.array([50.0, 60.0, 50.0]), "clinic": ["East", "East", "East"]})
@@ -189,7 +193,7 @@ def first_rows(columns):
     ### BEGIN SOLUTION
     seen, kept = set(), []
     for row, cells in enumerate(zip(*columns.values(), strict=True)):
-        # NaN is the only number that differs from itself, and it would never be found again. None would.
+        # Only NaN differs from itself. It would never be found again; None will be.
         key = tuple(None if cell != cell else cell for cell in cells)
         if key not in seen:
             seen.add(key)
@@ -235,15 +239,16 @@ truth = np.column_stack([true_columns[name] for name in names])[table.source[kep
 allowed = np.array([0.0051 * LIMITS[name].factor for name in names])
 right, gap = np.abs(x - truth) <= allowed, np.isnan(x)
 print(
-    f"cells: {x.size};  right: {right.sum()};  unknown: {gap.sum()};  wrong: {np.sum(~right & ~gap)}"
+    f"cells: {x.size};  right: {right.sum()};  unknown: {gap.sum()};  "
+    f"wrong: {np.sum(~right & ~gap)}"
 )
 
 for row, column in np.argwhere(~right & ~gap)[:4]:
     print(f"  {names[column]}: we believe {x[row, column]:g}, it is {truth[row, column]:g}")
 
 # %% [markdown] lang="en"
-# No row is lost, no row is left over. What is still wrong looks right: somebody exchanged two digits, and a body mass index of 32.1 became
-# 23.1. **No rule of ours can find that**, and no rule of yours would. Cleaning makes errors rare and known; it does not make data true.
+# No row is lost, no row is left over. What is still wrong looks right: somebody exchanged two digits, and a body mass index of 24.1 became
+# 42.1. **No rule of this kind can find that.** Cleaning makes errors rare and known; it does not make data true.
 # (A source article promises to treat "errors, missing values and repetitions". Its program contains one call, which drops every row with a
 # gap, and nothing for the other two.)
 #
@@ -262,7 +267,8 @@ predict.reveal(
     "data.rows_left",
     guess=rows_left_guess,
     truth=0.95**10,
-    because="All ten cells must be there: 0.95 multiplied by itself ten times. With 100 columns, 0.6% would be left.",
+    because="All ten cells must be there: 0.95 multiplied by itself ten times. "
+    "With 100 columns, 0.6% would be left.",
 )
 
 # %%
@@ -272,7 +278,8 @@ print(f"rows without a gap in our table: {whole.sum()} of {len(x)} ({whole.mean(
 print(f"fast courses among all rows:            {y.mean():.1%}")
 print(f"fast courses among rows without a gap:  {y[whole].mean():.1%}")
 print(
-    f"rows with a gap, among fast courses: {1 - whole[y == 1].mean():.0%}, among slow ones: {1 - whole[y == 0].mean():.0%}"
+    f"rows with a gap, among fast courses: {1 - whole[y == 1].mean():.0%}, "
+    f"among slow ones: {1 - whole[y == 0].mean():.0%}"
 )
 
 # %% [markdown] lang="en"
@@ -305,7 +312,8 @@ def skewness(values):
 for name in names:
     values = true_columns[name]
     print(
-        f"{name:14s} skewness {skewness(values):+.2f}, of log(1 + x) {skewness(np.log1p(values)):+.2f}"
+        f"{name:14s} skewness {skewness(values):+.2f}, "
+        f"of log(1 + x) {skewness(np.log1p(values)):+.2f}"
     )
 
 # %% [markdown] lang="en"
@@ -332,7 +340,7 @@ predict.reveal(
     "data.lost_to_log",
     guess=lost_guess,
     truth=0.5 * math.erfc(1 / math.sqrt(2)),
-    because="1 + x is negative below −1, and that is about one value in six. NumPy warns once, pandas not always.",
+    because="1 + x is negative below −1, and that is about one value in six.",
 )
 
 # %% [markdown] lang="en"
@@ -353,8 +361,8 @@ def count_words(train_texts, texts):
     """A bag of words.
 
     train_texts: list of texts that the vocabulary comes from; texts: list of N texts to count
-    → (vocabulary, counts): the V different words of train_texts, in lower case and sorted; and an array (N, V),
-    how often each occurs in each of `texts`
+    → (vocabulary, counts): the list of the V different words of train_texts, in lower case and
+    sorted; and an array (N, V), how often each occurs in each of `texts`
 
     >>> count_words(["Feet hurt.", "Feet well, sleep well"], ["well, well! New pain"])
     (['feet', 'hurt', 'sleep', 'well'], array([[0, 0, 0, 2]]))
@@ -446,7 +454,8 @@ fifth = round(len(y) / 5)
 shares = [y[rng.permutation(len(y))[:fifth]].mean() for _ in range(1000)]
 print(f"fast courses in all rows: {y.mean():.1%}")
 print(
-    f"in a random fifth ({fifth} rows): {np.min(shares):.1%} to {np.max(shares):.1%}, standard deviation {np.std(shares):.1%}"
+    f"in a random fifth ({fifth} rows): {np.min(shares):.1%} to {np.max(shares):.1%}, "
+    f"standard deviation {np.std(shares):.1%}"
 )
 
 # %% [markdown] lang="en"
@@ -458,9 +467,12 @@ print(
 def split_rows(labels, shares, seed=0):
     """Row numbers in three parts, each class in its share in each part, by chance.
 
-    labels (N,): classes, numbers or text; shares: three positive numbers that add up to 1, such as (0.6, 0.2, 0.2)
-    → three arrays of row numbers (training, validation, test). Every row stands in just one of them.
-    Of a class with n rows, a part of share s gets s · n, give or take one row. The same seed gives the same parts.
+    labels (N,): classes, numbers or text; shares: three positive numbers that add up to 1, such
+    as (0.6, 0.2, 0.2)
+    → three arrays of row numbers (training, validation, test). Every row stands in just one of
+    them.
+    Of a class with n rows, a part of share s gets s · n, give or take one row. The same seed
+    gives the same parts.
 
     >>> train, validation, test = split_rows(np.array(["a"] * 5 + ["b"] * 10), (0.6, 0.2, 0.2))
     >>> len(train), len(validation), len(test)
@@ -529,12 +541,15 @@ except NameError as error:
 
 # %% exercise="mend_prepare" minutes=15 level=2
 def mend_prepare(x, labels, amounts, is_test):
-    """Logarithm of the amounts, gaps filled, columns standardised; each side of the split on its own.
+    """Logarithm of the amounts, gaps filled, columns standardised, without a leak.
 
-    x (N, D) float64, NaN where unknown; labels (N,); amounts: list of the columns to replace by log(1 + x);
-    is_test (N,) bool → (x_train, labels_train, x_test, labels_test), rows in the order in which they stand in x
-    Gaps get the median of the training rows (after the logarithm). Then all rows are shifted and scaled so that the
-    training rows have mean 0 and standard deviation 1 (np.std as it is). What was given is left as it was.
+    x (N, D) float64, NaN where unknown; labels (N,); is_test (N,) bool
+    amounts: list of the numbers of the columns that are replaced by log(1 + x)
+    → (x_train, labels_train, x_test, labels_test), rows in the order in which they stand in x
+
+    After the logarithm, gaps get the median of the training rows. Then all rows are shifted and
+    scaled such that the training rows have mean 0 and standard deviation 1 (np.std as it is).
+    What was given is left as it was.
     """
     ### BEGIN SOLUTION
     x = x.copy()
@@ -606,12 +621,11 @@ x_train, y_train, x_validation, y_validation = parts
 scores = fit_and_score(x_train, y_train, x_validation)
 answers = (scores >= 0.5).astype(int)
 
+nobody = np.zeros_like(y_validation)
 rng = np.random.default_rng(0)
 coin = (rng.random(len(y_validation)) < y_train.mean()).astype(int)
 print(f"model, 'fast' from one half on: accuracy {accuracy(y_validation, answers):.1%}")
-print(
-    f"always 'slow':                  accuracy {accuracy(y_validation, np.zeros_like(y_validation)):.1%}"
-)
+print(f"always 'slow':                  accuracy {accuracy(y_validation, nobody):.1%}")
 print(f"a coin with the right share:    accuracy {accuracy(y_validation, coin):.1%}")
 
 # %% [markdown] lang="en"
@@ -643,8 +657,10 @@ print(f"a coin with the right share:    accuracy {accuracy(y_validation, coin):.
 def precision_recall_f1(labels, predictions, classes):
     """Precision, recall and F1 of every class, and F1 averaged in two ways.
 
-    labels (N,), predictions (N,): classes, arrays of numbers or text; classes: list of the K classes, in the order wanted
-    → dict with arrays (K,) "precision", "recall", "f1" and numbers "macro_f1", "micro_f1". A fraction 0/0 is 0.
+    labels (N,), predictions (N,): classes, arrays of numbers or text; classes: list of the K
+    classes, in the order wanted
+    → dict with arrays (K,) "precision", "recall", "f1" and numbers "macro_f1", "micro_f1". A
+    fraction 0/0 is 0.
 
     >>> found = precision_recall_f1(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), [0, 1])
     >>> found["precision"], found["recall"]
@@ -669,11 +685,12 @@ def precision_recall_f1(labels, predictions, classes):
 check("data.precision_recall_f1", precision_recall_f1)
 
 # %%
-for name, said in (("model", answers), ("always slow", np.zeros_like(answers)), ("coin", coin)):
+for name, said in (("model", answers), ("always slow", nobody), ("coin", coin)):
     found = precision_recall_f1(y_validation, said, [0, 1])
     print(
-        f"{name:12s} of 'fast': precision {found['precision'][1]:.0%}, recall {found['recall'][1]:.0%}, F1 {found['f1'][1]:.2f};"
-        f"  macro F1 {found['macro_f1']:.2f}, micro F1 {found['micro_f1']:.2f}"
+        f"{name:12s} of 'fast': precision {found['precision'][1]:.0%}, "
+        f"recall {found['recall'][1]:.0%}, F1 {found['f1'][1]:.2f};  "
+        f"macro F1 {found['macro_f1']:.2f}, micro F1 {found['micro_f1']:.2f}"
     )
 
 # %% [markdown] lang="en"
@@ -695,11 +712,12 @@ for name, said in (("model", answers), ("always slow", np.zeros_like(answers)), 
 
 # %% exercise="roc_auc" minutes=12 level=3
 def roc_auc(labels, scores):
-    """The probability that a random positive row scores higher than a random negative one; a tie counts half.
+    """How often a random positive row scores higher than a random negative one.
 
-    labels (N,) of 0 and 1, scores (N,) → one number. ValueError when there is no positive or no negative row.
+    labels (N,) of 0 and 1, scores (N,) → one number; a tie counts half.
+    ValueError when there is no positive or no negative row.
 
-    >>> roc_auc(np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.4, 0.9]))  # 3 wins and a tie in 4 pairs
+    >>> roc_auc(np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.4, 0.9]))  # 3 wins, 1 tie
     0.875
     """
     ### BEGIN SOLUTION
@@ -734,9 +752,7 @@ for fold in range(5):
     out_of_fold[folds == fold] = fit_and_score(a, b, c)
 y_open = y[open_rows]
 print(f"ROC AUC on the validation rows: {roc_auc(y_validation, scores):.3f}")
-print(
-    f"ROC AUC of the out-of-fold scores of all {len(open_rows)} open rows: {roc_auc(y_open, out_of_fold):.3f}"
-)
+print(f"ROC AUC of the out-of-fold scores, {len(y_open)} rows: {roc_auc(y_open, out_of_fold):.3f}")
 
 # %% [markdown] lang="en"
 # Move the threshold. At what price does recall rise? Then keep only a quarter of the fast courses, as in a population where they are
@@ -766,7 +782,8 @@ show(threshold_steps(y_open, out_of_fold, names=("slow", "fast")))
 def calibration_error(labels, probabilities, bins=10):
     """The expected calibration error with `bins` bins of equal width.
 
-    labels (N,) of 0 and 1, probabilities (N,) between 0 and 1 → one number. Empty bins count nothing.
+    labels (N,) of 0 and 1, probabilities (N,) between 0 and 1 → one number. Empty bins count
+    nothing.
 
     >>> round(calibration_error(np.array([0, 1, 1, 1]), np.array([0.25, 0.25, 0.95, 0.95])), 3)
     0.15
@@ -802,19 +819,21 @@ predict.reveal(
     "data.sharpened",
     guess=sharpened_guess,
     truth="same" if abs(change) < 1e-9 else ("higher" if change > 0 else "lower"),
-    because="The formula rises with p, so nobody overtakes anybody. AUC sees the order and nothing else.",
+    because="The formula rises with p, so nobody overtakes anybody. "
+    "AUC sees the order and nothing else.",
 )
 
 # %%
 rng = np.random.default_rng(0)
-perfect = [
-    calibration_error((rng.random(len(out_of_fold)) < out_of_fold).astype(int), out_of_fold)
-    for _ in range(200)
-]
+perfect = []  # the error when each announced probability is exactly true
+for _draw in range(200):
+    happened = (rng.random(len(out_of_fold)) < out_of_fold).astype(int)
+    perfect.append(calibration_error(happened, out_of_fold))
 print(f"calibration error as it is:  {calibration_error(y_open, out_of_fold):.3f}")
 print(f"calibration error sharpened: {calibration_error(y_open, sharpened):.3f}")
 print(
-    f"of a perfect forecaster on so few rows: {np.mean(perfect):.3f} (95% below {np.quantile(perfect, 0.95):.3f})"
+    f"of a perfect forecaster on so few rows: {np.mean(perfect):.3f} "
+    f"(95% below {np.quantile(perfect, 0.95):.3f})"
 )
 
 # %%
@@ -834,13 +853,15 @@ axis.legend(frameon=False)
 plt.close(figure)
 show_static(
     figure,
-    alt="Share of fast courses over the announced probability, in ten bins. The model's points lie near the diagonal, "
-    "the sharpened ones above it on the left and below it on the right.",
+    alt="Share of fast courses over the announced probability, in ten bins. "
+    "The model's points lie near the diagonal, the sharpened ones above it on the left "
+    "and below it on the right.",
 )
 
 # %% [markdown] lang="en"
-# Same order, same AUC, and the announcements are wrong. Note the last line of the table: with a few hundred rows even a perfect forecaster
-# has an error well above 0, because a bin of 20 rows hits its share only by luck. Compare with that, not with 0.
+# Same order, same AUC, and the announcements are wrong. Note the last line that was printed: with a few hundred rows even a perfect
+# forecaster has an error well above 0, because a bin of 20 rows hits its share only by luck. Compare with that, not with 0. The model as it
+# is lies within that luck; the sharpened one is far outside.
 
 # %% [markdown] lang="en"
 # ## 6 · How sure?
@@ -878,10 +899,12 @@ def bootstrap_interval(statistic, labels, scores, draws=1000, confidence=0.95, s
     """The percentile bootstrap interval of statistic(labels, scores).
 
     statistic: a function of two arrays that returns one number; labels (N,), scores (N,)
-    → (low, high). In each of the `draws`, N rows are drawn with replacement; a row's label and score stay together.
-    low and high leave half of 1 - confidence of the results below and above. The same seed gives the same interval.
+    → (low, high). In each of the `draws`, N rows are drawn with replacement; a row's label and
+    score stay together.
+    low and high leave half of 1 - confidence of the results below and above. The same seed
+    gives the same interval.
 
-    >>> bootstrap_interval(np.vdot, np.ones(9), np.ones(9))  # 1·1 added up over nine rows, whichever they are
+    >>> bootstrap_interval(np.vdot, np.ones(9), np.ones(9))  # nine times 1·1, whichever rows
     (9.0, 9.0)
     """
     ### BEGIN SOLUTION
@@ -912,11 +935,12 @@ for sample in range(200):
     low, high = bootstrap_interval(roc_auc, some_labels, some_scores, draws=200, seed=sample)
     held += low <= known <= high
 print(
-    f"true AUC {known:.3f}; of 200 intervals, each meant to hold it with 95%, {held} do ({held / 2:.1f}%)"
+    f"true AUC {known:.3f}; of 200 intervals, meant to hold it in 95%, {held} do ({held / 2:.1f}%)"
 )
 
 # %% [markdown] lang="en"
-# Near enough, on samples of this size. Smaller ones make the percentile bootstrap too hopeful.
+# A little short of the promise. The percentile bootstrap takes the sample for the world, and tends to be too narrow when the sample is
+# small. Read its intervals as "at least this unsure".
 #
 # ### Open the test rows, once
 #
@@ -941,10 +965,12 @@ right = int(np.sum(said == y_test))
 print(f"threshold chosen on the validation rows: {chosen:.2f}")
 print(f"test ROC AUC   {roc_auc(y_test, test_scores):.3f} ({low:.3f} to {high:.3f})")
 print(
-    f"test accuracy  {wilson_interval(right, len(y_test)).percent()};  always 'slow': {1 - y_test.mean():.1%}"
+    f"test accuracy  {wilson_interval(right, len(y_test)).percent()};  "
+    f"always 'slow': {1 - y_test.mean():.1%}"
 )
 print(
-    f"test F1 {found['f1'][1]:.2f}: precision {found['precision'][1]:.0%}, recall {found['recall'][1]:.0%}"
+    f"test F1 {found['f1'][1]:.2f}: precision {found['precision'][1]:.0%}, "
+    f"recall {found['recall'][1]:.0%}"
 )
 
 # %% [markdown] lang="en"
@@ -954,8 +980,8 @@ print(
 # %% [markdown] lang="en"
 # ## 7 · By how much does a leak flatter?
 #
-# Now measure. Five leaks, each against the honest procedure on the **same 40 random splits**, so that the luck of the split cancels in the
-# difference. The interval is for the mean over all splits of *this* table; it says nothing of other tables.
+# Now measure. Five leaks, each beside the honest procedure over 40 random splits. Wherever it can be, the split is the same for both, so that
+# its luck cancels in the difference. The interval is for the mean over all splits of *this* table; it says nothing of other tables.
 #
 # 1. **Scaled before the split**: medians, means and deviations of all rows.
 # 2. **Copies on both sides**: the table is split before the repeated rows are dropped. (The model here is the *nearest neighbour*: the answer
@@ -996,7 +1022,8 @@ predict.reveal(
     "data.noise_auc",
     guess=noise_guess,
     truth=round(float(leaky_auc), 2),
-    because=f"The choice had seen the test rows. Chosen on the training rows alone, the same columns of noise give {honest_auc:.2f}.",
+    because="The choice had seen the test rows. "
+    f"Chosen on the training rows alone, such columns give {honest_auc:.2f}.",
 )
 
 # %% [markdown] lang="en"
@@ -1070,11 +1097,13 @@ print(
 )
 
 # %% [markdown] lang="en"
-# Read the table from the top. **Scaling before the split flatters by nothing that 40 splits can show.** It is wrong, everybody warns of it,
-# and here it does not matter: a mean of 442 rows hardly depends on 88 of them. It would matter more with few rows, many columns or one huge
-# test value; and the habit costs nothing. The others matter. Copies let a model answer from memory. A threshold picked on the test rows
-# takes the luck of those rows for skill. The answer among the questions gives a nearly perfect score to a model that is no better in use
-# than the honest one. And the choice of columns makes **something out of nothing**: among 2,000 columns of noise, an AUC of 0.78.
+# Read the table from the top. **Scaling before the split flatters by nothing that 40 splits can show.** Everybody warns of it, it is wrong,
+# and here it does not matter: the mean of 442 rows hardly depends on 88 of them, and a shift and a scale that are the same for all rows are
+# something that a model which weighs and adds can undo by itself. Do it right anyway; it costs nothing.
+#
+# The others matter. Copies let a model answer from memory (here about one test row in five has one; think of a table where all do). A
+# threshold picked on the test rows takes their luck for skill. The answer among the questions gives a nearly perfect score to a model that
+# is no better in use than the honest one. And the choice of columns makes **something out of nothing**: of pure noise, an AUC of 0.80.
 #
 # The common sense behind all five: *would I have had this number, at this moment, for a patient who comes tomorrow?*
 
