@@ -52,9 +52,9 @@ for name, cells in columns.items():
     print(f"{name:14s}", cells[:7])
 
 # %% [markdown] lang="en"
-# Look at a few rows before you read on. You should find: numbers written as text, two ways to write a decimal point, several ways to say
-# "unknown", codes such as 999 and −1, and one clinic whose numbers are of another size altogether. How many of the cells are not even
-# numbers?
+# Look around before you read on; print more rows than these. In there are numbers written as text, two ways to write a decimal point, several
+# ways to say "unknown", codes such as 999 and −1, and one clinic whose numbers are of another size altogether. How many of the cells are
+# not even numbers?
 
 # %%
 for name, cells in columns.items():
@@ -813,8 +813,11 @@ sharpened_guess = ...
 # %%
 from sklearn.metrics import roc_auc_score
 
-sharpened = out_of_fold**3 / (out_of_fold**3 + (1 - out_of_fold) ** 3)
-change = roc_auc_score(y_open, sharpened) - roc_auc_score(y_open, out_of_fold)
+rng = np.random.default_rng(0)
+some_p = rng.random(500)
+some_answers = rng.random(500) < some_p
+change = roc_auc_score(some_answers, some_p**3 / (some_p**3 + (1 - some_p) ** 3))
+change -= roc_auc_score(some_answers, some_p)
 predict.reveal(
     "data.sharpened",
     guess=sharpened_guess,
@@ -824,6 +827,7 @@ predict.reveal(
 )
 
 # %%
+sharpened = out_of_fold**3 / (out_of_fold**3 + (1 - out_of_fold) ** 3)
 rng = np.random.default_rng(0)
 perfect = []  # the error when each announced probability is exactly true
 for _draw in range(200):
@@ -838,22 +842,21 @@ print(
 
 # %%
 figure, axis = plt.subplots(figsize=(5, 3.6), layout="constrained")
-for name, p, style in (("as it is", out_of_fold, "o-"), ("sharpened", sharpened, "^--")):
-    place = np.minimum((p * 10).astype(int), 9)
+for name, p, style, colour in (
+    ("as it is", out_of_fold, "o-", "#0b6aa2"),
+    ("sharpened", sharpened, "^--", "#b34700"),
+):
+    place = np.minimum((p * 5).astype(int), 4)  # five bins, so that each has rows enough
     points = [(p[place == b].mean(), y_open[place == b].mean()) for b in np.unique(place)]
-    axis.plot(
-        *zip(*points, strict=True),
-        style,
-        label=name,
-        color="#0b6aa2" if name == "as it is" else "#b34700",
-    )
+    axis.plot(*zip(*points, strict=True), style, label=name, color=colour)
+    print(f"{name:9s}", "  ".join(f"{said:.2f} → {was:.2f}" for said, was in points))
 axis.plot([0, 1], [0, 1], ":", color="0.5", label="calibrated")
 axis.set(xlabel="announced probability", ylabel="share of fast courses")
 axis.legend(frameon=False)
 plt.close(figure)
 show_static(
     figure,
-    alt="Share of fast courses over the announced probability, in ten bins. "
+    alt="Share of fast courses over the announced probability, in five bins. "
     "The model's points lie near the diagonal, the sharpened ones above it on the left "
     "and below it on the right.",
 )
@@ -1006,15 +1009,17 @@ def best_columns(x, y, count=20):
     return np.argsort(-np.abs(standard.T @ (y - y.mean())))[:count]
 
 
+outcome = (patients()[1] > 200).astype(int)  # the real answers, in the clean table's order
 noise_found = []
 for seed in range(40):
-    noise = np.random.default_rng(seed).normal(size=(len(y), 2000))
-    test = is_in(np.random.default_rng(1000 + seed).permutation(len(y))[:88], len(y))
+    noise = np.random.default_rng(seed).normal(size=(len(outcome), 2000))
+    test = is_in(np.random.default_rng(1000 + seed).permutation(len(outcome))[:88], len(outcome))
     auc = {}
-    for name, rows in (("honest", ~test), ("leaky", np.ones(len(y), dtype=bool))):
-        best = best_columns(noise[rows], y[rows])
+    for name, rows in (("honest", ~test), ("leaky", np.ones(len(outcome), dtype=bool))):
+        best = best_columns(noise[rows], outcome[rows])
         auc[name] = roc_auc_score(
-            y[test], fit_and_score(noise[~test][:, best], y[~test], noise[test][:, best])
+            outcome[test],
+            fit_and_score(noise[~test][:, best], outcome[~test], noise[test][:, best]),
         )
     noise_found.append((auc["honest"], auc["leaky"]))
 honest_auc, leaky_auc = np.mean(noise_found, axis=0)

@@ -85,12 +85,12 @@ def corrupt(columns: Mapping[str, np.ndarray], outcome: np.ndarray, limits: Mapp
     The same arguments give the same mess. Raises ValueError for a value that `limits` calls impossible.
     """
     rng = generator(seed)
-    for name, values in columns.items():
-        if not ((values >= limits[name].low) & (values <= limits[name].high)).all():
+    for name, column in columns.items():
+        if not ((column >= limits[name].low) & (column <= limits[name].high)).all():
             raise ValueError(f"column {name!r} holds values outside {limits[name].low:g} to {limits[name].high:g}")
     count = len(outcome)
     clinic = rng.integers(len(CLINICS), size=count)
-    values = {name: [float(v) for v in column] for name, column in columns.items()}
+    values: dict[str, list] = {name: [float(v) for v in column] for name, column in columns.items()}
     kinds = {name: [""] * count for name in columns}
     blank = np.where(np.asarray(outcome) > mess.cut, mess.missing_ill, mess.missing)
     for name in columns:

@@ -38,5 +38,5 @@ def patients() -> tuple[dict[str, np.ndarray], np.ndarray]:
 
     bunch: Any = load_diabetes(scaled=False)
     columns = {name: np.array(bunch.data[:, bunch.feature_names.index(theirs)], dtype=np.float64) for name, theirs in COLUMNS.items()}
-    columns["triglycerides"] = np.round(np.exp(columns["triglycerides"]))
+    columns["triglycerides"] = np.rint(np.exp(columns["triglycerides"])).astype(np.float64)
     return columns, np.array(bunch.target, dtype=np.float64)

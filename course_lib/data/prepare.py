@@ -37,9 +37,9 @@ def split_rows(labels: ArrayLike, shares: Sequence[float], seed: int = 0) -> lis
     labels (N,); shares: K positive numbers that add up to 1, such as (0.6, 0.2, 0.2) for training, validation and test
     → K int64 arrays in random order; every row stands in just one. Of a class of n rows, a part of share s gets s·n but for rounding.
     """
-    labels, shares = np.asarray(labels), np.asarray(shares, dtype=np.float64)
-    if (shares <= 0).any() or not np.isclose(shares.sum(), 1):
-        raise ValueError(f"shares must be positive and add up to 1, got {shares.tolist()}")
+    labels = np.asarray(labels)
+    if min(shares) <= 0 or not np.isclose(sum(shares), 1):
+        raise ValueError(f"shares must be positive and add up to 1, got {list(shares)}")
     rng = generator(seed)
     parts: list[list[np.ndarray]] = [[] for _ in shares]
     for label in np.unique(labels):

@@ -16,7 +16,7 @@ from course_lib.interactive.threshold_steps import CURVES, SHARES, counts_at, th
 rng = np.random.default_rng(0)
 LABELS = (rng.random(150) < 0.3).astype(int)
 SCORES = 1 / (1 + np.exp(-rng.normal(size=150) - 1.5 * LABELS))
-FIGURE = threshold_steps(LABELS, SCORES, names=("slow", "fast"))
+FIGURE = threshold_steps(LABELS, SCORES, names=("slow", "fast"), last=16)
 
 
 def pixels(figure) -> np.ndarray:
@@ -34,7 +34,7 @@ def test_every_value_of_every_control_gives_another_picture_and_other_words(name
 
 
 def test_every_setting_is_drawn_without_a_warning(recwarn):
-    for step, curve, kept in itertools.product((0, 20, 40), CURVES, SHARES):
+    for step, curve, kept in itertools.product((0, 8, 16), CURVES, SHARES):
         FIGURE.draw(step=step, curve=curve, kept=kept)
     assert [str(warning.message) for warning in recwarn] == []
 
@@ -52,7 +52,7 @@ def test_the_counts_are_those_of_scikit_learns_confusion_matrix(threshold):
 
 
 def test_the_caption_says_what_the_counts_say():
-    words = FIGURE.caption(step=20, curve="ROC", kept=1.0)
+    words = FIGURE.caption(step=8, curve="ROC", kept=1.0)
     counts = counts_at(LABELS, SCORES, 0.5)
     assert f"{counts.true_positive + counts.false_positive} of 150 are called" in words
     assert f"precision {counts.precision:.0%}, recall {counts.recall:.0%}" in words
