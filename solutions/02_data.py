@@ -467,14 +467,14 @@ print(
 def split_rows(labels, shares, seed=0):
     """Row numbers in three parts, each class in its share in each part, by chance.
 
-    labels (N,): classes, numbers or text; shares: three positive numbers that add up to 1, such
-    as (0.6, 0.2, 0.2)
+    labels (N,): classes, whole numbers; shares: three positive numbers that add up to 1, such as
+    (0.6, 0.2, 0.2)
     → three arrays of row numbers (training, validation, test). Every row stands in just one of
     them.
     Of a class with n rows, a part of share s gets s · n, give or take one row. The same seed
     gives the same parts.
 
-    >>> train, validation, test = split_rows(np.array(["a"] * 5 + ["b"] * 10), (0.6, 0.2, 0.2))
+    >>> train, validation, test = split_rows(np.array([0] * 5 + [1] * 10), (0.6, 0.2, 0.2))
     >>> len(train), len(validation), len(test)
     (9, 3, 3)
     """
@@ -657,10 +657,10 @@ print(f"a coin with the right share:    accuracy {accuracy(y_validation, coin):.
 def precision_recall_f1(labels, predictions, classes):
     """Precision, recall and F1 of every class, and F1 averaged in two ways.
 
-    labels (N,), predictions (N,): classes, arrays of numbers or text; classes: list of the K
-    classes, in the order wanted
-    → dict with arrays (K,) "precision", "recall", "f1" and numbers "macro_f1", "micro_f1". A
-    fraction 0/0 is 0.
+    labels (N,), predictions (N,): arrays of whole numbers
+    classes: list of the K classes, in the order wanted; together they hold all labels and answers
+    → dict with arrays (K,) "precision", "recall", "f1" and numbers "macro_f1", "micro_f1"
+    A fraction 0/0 is 0.
 
     >>> found = precision_recall_f1(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), [0, 1])
     >>> found["precision"], found["recall"]
@@ -1082,7 +1082,7 @@ for seed in range(40):
     e, f, g, h = mend_prepare(with_dose, y, AMOUNTS, test)
     in_use.append(roc_auc(h, fit_and_score(e, f, g)))
 
-# %%
+# %% train
 leaks = {
     "scaled before the split (AUC)": scaling,
     "copies on both sides (accuracy)": copies,

@@ -344,10 +344,12 @@ def split_rows(student, rng):
                     not short.any(),
                     f"A class of {(60, 30, 10)[int(short.argmax())]} rows has {counts[int(short.argmax())]} in a part of {share:.0%}.",
                 )
-    with case("classes may have names, and sizes that do not divide evenly", hint="np.unique(labels) gives the classes, whatever they are called."):
-        named = rng.permutation(np.repeat(["benign", "malignant"], [33, 14]))
+    with case(
+        "classes may be any whole numbers, of sizes that do not divide evenly", hint="np.unique(labels) gives the classes, whatever they are called."
+    ):
+        named = rng.permutation(np.repeat([-1, 7], [33, 14]))
         parts = dealt(student.split_rows(named, shares, seed=4), 47)
-        for name, count in (("benign", 33), ("malignant", 14)):
+        for name, count in ((-1, 33), (7, 14)):
             for part, share in zip(parts, shares, strict=True):
                 off = abs(int(np.sum(named[part] == name)) - share * count)
                 at_most(off, 1, "the distance of a class from its share, in rows,")
@@ -389,7 +391,7 @@ def _(labels, shares, seed=0):
 
 ONE_PART, SHARE = "every row stands in just one part", "every class has its share in every part"
 NAMED, CHANCE, SEED = (
-    "classes may have names, and sizes that do not divide evenly",
+    "classes may be any whole numbers, of sizes that do not divide evenly",
     "chance decides who goes where",
     "the same seed gives the same split",
 )
@@ -592,9 +594,9 @@ def precision_recall_f1(student, rng):
         close(student.precision_recall_f1(labels, predictions, [0, 1, 2])["macro_f1"], wanted.macro_f1)
     with case("micro F1: every row counts alike", hint="Add up the counts of all classes first, then divide once."):
         close(student.precision_recall_f1(labels, predictions, [0, 1, 2])["micro_f1"], wanted.micro_f1)
-    with case("classes come in the order asked for, whatever they are called"):
-        names = np.array(["fast", "slow", "none"])
-        found = student.precision_recall_f1(names[labels], names[predictions], ["none", "fast", "slow"])
+    with case("classes come in the order asked for, whatever their numbers"):
+        names = np.array([30, -1, 4])
+        found = student.precision_recall_f1(names[labels], names[predictions], [4, 30, -1])
         close(
             {key: floats(found[key]) for key in ("precision", "recall", "f1")},
             {"precision": wanted.precision[[2, 0, 1]], "recall": wanted.recall[[2, 0, 1]], "f1": wanted.f1[[2, 0, 1]]},
@@ -646,7 +648,7 @@ def _(labels, predictions, classes):
 PRECISION, RECALL = "precision: of those called k, the share that is k", "recall: of those that are k, the share that was found"
 F1, MACRO, MICRO = "F1 of each class", "macro F1: every class counts alike", "micro F1: every row counts alike"
 ASKED, NO_NAN = (
-    "classes come in the order asked for, whatever they are called",
+    "classes come in the order asked for, whatever their numbers",
     "a class that nobody has, or that is never called, gives 0 and not NaN",
 )
 precision_recall_f1.slip(
