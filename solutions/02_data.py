@@ -421,14 +421,8 @@ predict.reveal(
 # %%
 rows = image.reshape(len(image), -1).astype(np.float32) / 255
 print(rows, rows.dtype)
-print(
-    "the digits of chapter 03:",
-    digits(seed=0).x_train.shape,
-    "between",
-    digits(seed=0).x_train.min(),
-    "and",
-    digits(seed=0).x_train.max(),
-)
+pixels = digits(seed=0).x_train
+print("the digits of chapter 03:", pixels.shape, "between", pixels.min(), "and", pixels.max())
 
 # %% [markdown] lang="en"
 # ## 4 · Split
