@@ -4,5 +4,18 @@ from course_lib.interactive.boundary_steps import boundary_steps
 from course_lib.interactive.graph_steps import example_graph, graph_steps
 from course_lib.interactive.plots import bars, digit_grid
 from course_lib.interactive.show import Choice, InteractiveFigure, Steps, show, show_static
+from course_lib.interactive.threshold_steps import threshold_steps
 
-__all__ = ["Choice", "InteractiveFigure", "Steps", "bars", "boundary_steps", "digit_grid", "example_graph", "graph_steps", "show", "show_static"]
+__all__ = [
+    "Choice",
+    "InteractiveFigure",
+    "Steps",
+    "bars",
+    "boundary_steps",
+    "digit_grid",
+    "example_graph",
+    "graph_steps",
+    "show",
+    "show_static",
+    "threshold_steps",
+]
