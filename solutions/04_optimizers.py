@@ -74,7 +74,8 @@ theta = pack(network.params)
 every_row = np.arange(len(x_train))
 height, slope = digit_hill(theta, every_row)
 print(
-    f"a point in {theta.size:,} dimensions, height {height:.3f}, slope of length {np.linalg.norm(slope):.3f}"
+    f"a point in {theta.size:,} dimensions, height {height:.3f},",
+    f"slope of length {np.linalg.norm(slope):.3f}",
 )
 
 # %% [markdown] lang="en"
@@ -93,7 +94,8 @@ def descend(hill, start, lr, steps):
     """Plain gradient descent, with every point that it visits.
 
     hill: takes a point (D,), gives (height, slope (D,)); start (D,), whole numbers allowed
-    → path (steps + 1, D), float64: the start in row 0, then the point after each step. The start is left as it was.
+    → path (steps + 1, D), float64: the start in row 0, then the point after each step.
+    The start is left as it was.
 
     >>> descend(ravine, np.array([1.0, 1.0]), lr=0.02, steps=2)
     array([[1.    , 1.    ],
@@ -149,8 +151,10 @@ def quadratic_rates(curvatures):
     """What gradient descent can do on a bowl ½ Σ λᵢ xᵢ².
 
     curvatures: array of the λᵢ, all above 0, in any order
-    → (limit, best, left): the rate from which on it no longer comes down, the rate that comes down fastest, and the factor that at this best
-      rate is left of the distance in the slowest direction after one step
+    → (limit, best, left), three numbers:
+      limit: the rate from which on it no longer comes down
+      best: the rate that comes down fastest, judged by the slowest direction
+      left: the factor that one step at the best rate leaves of the distance in that direction
 
     >>> limit, best, left = quadratic_rates(np.array([1.0, 3.0]))
     >>> round(float(limit), 4), float(best), float(left)
@@ -199,7 +203,8 @@ predict.reveal(
     "optimizers.ravine_steps",
     guess=steps_guess,
     truth=steps_needed,
-    because="6.9 divided by 0.002: the number of steps grows like κ itself. Ten times the condition number, ten times the wait.",
+    because="6.9 divided by 0.002: the number of steps grows like κ itself. "
+    "Ten times the condition number, ten times the wait.",
 )
 
 # %% [markdown] lang="en"
@@ -283,7 +288,8 @@ predict.reveal(
     "optimizers.batch_noise",
     guess=noise_guess,
     truth=noise[16] / noise[256],
-    because="It shrinks like the square root of the batch size: 16 times the work for a quarter of the noise. (4, but for the luck of 200 draws.)",
+    because="It shrinks like the square root of the batch size: 16 times the work for a quarter of "
+    "the noise. (4, but for the luck of 200 draws.)",
 )
 
 # %% [markdown] lang="en"
@@ -314,7 +320,8 @@ predict.reveal(
 def momentum(x, grad, state, lr=0.1, beta=0.9, nesterov=False):
     """One step with momentum.
 
-    x: array of any shape; grad: the slope there, same shape; state: {} at the first step, later what you returned the last time
+    x: array of any shape; grad: the slope there, same shape
+    state: {} at the first step, later what you returned the last time
     → (new x, new state). x and grad are left as they were; all memory is in the state.
 
     >>> x, state = momentum(np.array([1.0]), np.array([2.0]), {}, lr=0.1)
@@ -365,7 +372,8 @@ averaged = walk(averaging_momentum, ravine, start, 50, lr=0.1)
 same_rate = walk(averaging_momentum, ravine, start, 50, lr=0.01)
 print(f"largest distance between the two walks: {np.abs(added - averaged).max():.1e}")
 print(
-    f"at the same rate, 50 steps from x = -4: adding to {added[-1, 0]:.2f}, averaging to {same_rate[-1, 0]:.2f}"
+    "at the same rate, 50 steps from x = -4:",
+    f"adding to {added[-1, 0]:.2f}, averaging to {same_rate[-1, 0]:.2f}",
 )
 
 # %% [markdown] lang="en"
@@ -390,9 +398,7 @@ for kappa in kappas:
     pushed = walk(momentum, bowl(kappa), np.ones(2), 4000, **best)
     waits["momentum"].append(steps_to(1e-3, pushed))
 for name, steps in waits.items():
-    print(
-        f"{name:17s}", {f"κ = {kappa:g}": count for kappa, count in zip(kappas, steps, strict=True)}
-    )
+    print(f"{name:17s}", {f"κ = {kappa:g}": n for kappa, n in zip(kappas, steps, strict=True)})
 
 # %% [markdown] lang="en"
 # Ten times the $\kappa$ costs gradient descent ten times the steps, momentum only about three ($\sqrt{10} \approx 3.2$). On bowls whose
@@ -422,15 +428,15 @@ def normalised_momentum(x, grad, state, lr=0.1, beta=0.9):
 
 
 path = walk(normalised_momentum, ravine, start, 1000, lr=0.1)
-print(
-    f"nearest to the lowest point in the last 100 steps: {np.linalg.norm(path[-100:], axis=1).min():.3f}"
-)
-print(f"farthest from it: {np.linalg.norm(path[-100:], axis=1).max():.3f}")
+distance = np.linalg.norm(path[-100:], axis=1)
+print(f"nearest to the lowest point in the last 100 steps: {distance.min():.3f}")
+print(f"farthest from it: {distance.max():.3f}")
 predict.reveal(
     "optimizers.normalised_step",
     guess=length_guess,
     truth=float(np.linalg.norm(path[-1] - path[-2])),
-    because="Every step is α long, the thousandth like the first. It hops about the lowest point and never lands.",
+    because="Every step is α long, the thousandth like the first. "
+    "It hops about the lowest point and never lands.",
 )
 
 # %% [markdown] lang="en"
@@ -447,7 +453,8 @@ with np.errstate(all="ignore"):
 for step in range(1000):
     x, state = normalised_momentum(x, ravine(x)[1], state, lr=0.1 * (1 - step / 1000))
 print(
-    f"with a rate that falls to 0 in a straight line, it ends {np.linalg.norm(x):.1e} from the lowest point"
+    f"with a rate that falls to 0 in a straight line, it ends {np.linalg.norm(x):.1e}",
+    "from the lowest point",
 )
 
 # %% [markdown] lang="en"
@@ -476,7 +483,8 @@ path = walk(adagrad, ravine, start, 400, lr=0.5)
 lengths = np.linalg.norm(np.diff(path, axis=0), axis=1)
 for step in (1, 10, 100, 400):
     print(
-        f"after {step:3d} steps: x = {path[step, 0]:.3f}, y = {path[step, 1]:.3f}, last step {lengths[step - 1]:.4f} long"
+        f"after {step:3d} steps: x = {path[step, 0]:.3f}, y = {path[step, 1]:.3f},",
+        f"last step {lengths[step - 1]:.4f} long",
     )
 
 # %% [markdown] lang="en"
@@ -527,16 +535,19 @@ check("optimizers.rmsprop", rmsprop)
 # %%
 squared_slopes = np.linspace(0.02, 4.6, 700)
 b = np.full_like(squared_slopes, 0.999)
-late = []
+late, below_zero = [], np.zeros(len(b), dtype=bool)
 with np.errstate(all="ignore"):
     for step in range(1200):
         b = b * b + (1 - b) * squared_slopes
+        below_zero |= b < 0
         if step >= 1100:
             late.append(b)
 late = np.array(late)
 escaped = ~np.isfinite(late).all(axis=0)
 print(
-    f"from G = {squared_slopes[escaped].min():.2f} on, b runs away to minus infinity, and its root is not a number"
+    f"from G = {squared_slopes[escaped].min():.2f} on, b runs away to infinity;",
+    f"of these {escaped.sum()} values of G, {below_zero[escaped].sum()} took it below 0 on the way,",
+    f"of the {(~escaped).sum()} others {below_zero[~escaped].sum()}",
 )
 
 figure, axis = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
@@ -567,7 +578,7 @@ show_static(
 # The recursion rests where $b = b^2 + (1 - b)G$, that is $(b - 1)(b - G) = 0$: at $b = G$, which is what was wanted, or at $b = 1$, which
 # has nothing to do with the slope. A resting point attracts if the map's slope there, $2b - G$, lies between $-1$ and 1. At $b = G$ that is
 # $G$, so it attracts for $G < 1$ only. At $b = 1$ it is $2 - G$, so it attracts for $1 < G < 3$. Beyond 3 neither does, and you see the
-# well-known road to chaos. Beyond 4 a value below 0 comes up, and its root is `nan`.
+# well-known road to chaos. Beyond 4 it sooner or later falls below 0, where it has no root, and then runs away.
 #
 # Is $G > 4$ rare? On the ravine at our start, $G$ is 916. The whole program, in our own words:
 
@@ -582,7 +593,7 @@ def self_adapting(x, grad, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
 
 
 def kinder_reading(x, grad, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
-    """beta2 stays a constant, and what is remembered is another variable, s, that starts at 1 (the power of beta2 with exponent 0)."""
+    """beta2 stays a constant. What is remembered is another variable, s; it starts at 1, beta2 to the power 0."""
     v = beta1 * state.get("v", 0.0) + (1 - beta1) * grad
     x = x - state.get("rate", lr) * v
     s = beta2 * state.get("s", 1.0) + (1 - beta2) * np.sum(grad**2)
@@ -657,7 +668,8 @@ check("optimizers.mend_adaptive_momentum", mend_adaptive_momentum)
 # How does the path of **Adam** change, with all settings as they were: "longer" steps, "shorter" steps, or practically "same"?
 
 # %% predict="adam_scale"
-# "longer", "shorter" or "same". (What happens to m̂ and to the root of ŝ if every slope is 1,000 times as large?)
+# "longer", "shorter" or "same".
+# (What happens to m̂ and to the root of ŝ if every slope is 1,000 times as large?)
 scale_guess = ...
 
 # %%
@@ -679,7 +691,8 @@ predict.reveal(
     "optimizers.adam_scale",
     guess=scale_guess,
     truth="same" if np.abs(once - thousandfold).max() < 1e-3 else "not the same",
-    because="m̂ and the root of ŝ both grow a thousandfold, and the factor cancels. Only eps notices, a little.",
+    because="m̂ and the root of ŝ both grow a thousandfold, and the factor cancels. "
+    "Only eps notices, a little.",
 )
 
 # %% [markdown] lang="en"
@@ -718,9 +731,11 @@ show(trajectories())
 
 # %% exercise="adamw" minutes=8 level=2
 def adamw(x, grad, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01):
-    """One step of AdamW; arguments and results as in `momentum`. You may call what you have written.
+    """One step of AdamW; arguments and results as in `momentum`.
 
-    >>> adamw(np.array([2.0]), np.array([0.0]), {}, lr=0.1, weight_decay=0.5)[0]  # no slope: it only shrinks
+    You may call what you have written. Without a slope the weights only shrink:
+
+    >>> adamw(np.array([2.0]), np.array([0.0]), {}, lr=0.1, weight_decay=0.5)[0]
     array([1.9])
     """
     ### BEGIN SOLUTION
@@ -755,7 +770,8 @@ def lr_range_test(hill, start, rates, stop=4.0):
 
     hill: takes a point, gives (loss, slope); start: array; rates: in rising order
     → the losses met just before each step, one for every step that was taken
-    The run ends, before its step and without keeping its loss, where a loss is not finite or above `stop` times the smallest one so far.
+    The run ends where a loss is not finite, or above `stop` times the smallest one so far:
+    before the step, and without keeping that loss.
     The start is left as it was.
 
     >>> lr_range_test(ravine, np.array([0.0, 1.0]), [0.04, 0.02, 0.3, 0.5, 0.7]).round(6)
@@ -786,7 +802,8 @@ losses = lr_range_test(
 smooth = np.convolve(losses, np.ones(5) / 5, mode="valid")  # mean of five neighbours
 lowest = float(rates[smooth.argmin() + 2])
 print(
-    f"the run ended at lr = {rates[len(losses) - 1]:.2f}; the smoothed loss was lowest at lr = {lowest:.2f}"
+    f"the run ended at lr = {rates[len(losses) - 1]:.2f};",
+    f"the smoothed loss was lowest at lr = {lowest:.2f}",
 )
 
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
@@ -800,7 +817,8 @@ axis.legend(frameon=False)
 plt.close(figure)
 show_static(
     figure,
-    alt="Loss against the rate in a range test: level for small rates, falling from about 0.01, lowest near 0.6, then exploding.",
+    alt="Loss against the rate in a range test: level for small rates, falling from about 0.01, "
+    "lowest near 0.6, then exploding.",
 )
 
 # %% [markdown] lang="en"
@@ -821,7 +839,9 @@ show_static(
 
 # %% exercise="warmup_cosine" minutes=8 level=2
 def warmup_cosine(step, total, warmup, peak, floor=0.0):
-    """The learning rate of one step. Steps are counted from 0; from step `total` on it stays at `floor`. 0 <= warmup < total.
+    """The learning rate of one step.
+
+    step: counted from 0; total: from this step on the rate stays at `floor`; 0 <= warmup < total
 
     >>> [round(float(warmup_cosine(step, total=6, warmup=2, peak=0.3)), 3) for step in range(8)]
     [0.1, 0.2, 0.3, 0.256, 0.15, 0.044, 0.0, 0.0]
@@ -849,7 +869,8 @@ check("optimizers.warmup_cosine", warmup_cosine)
 def clip_by_global_norm(grads, max_norm):
     """Shorten a gradient that comes as a list of arrays.
 
-    → (list of new arrays, the length that was found before clipping). No longer than max_norm: nothing changes. What was given is left as it was.
+    → (list of new arrays, the length that was found before clipping)
+    A gradient no longer than max_norm keeps its numbers. What was given is left as it was.
 
     >>> clipped, length = clip_by_global_norm([np.array([3.0]), np.array([[4.0]])], max_norm=1.0)
     >>> clipped[0].round(6), clipped[1].round(6), round(float(length), 6)
@@ -907,15 +928,11 @@ def final_losses(rule, lr, seeds=range(5), **settings):
 
 
 for lr in (0.1, 0.3, 0.5):
-    for schedule in (constant, cosine, warm_cosine):
-        found = final_losses(momentum, lr, schedule=schedule)
-        print(
-            f"momentum, lr {lr}, {schedule.__name__:11s}: mean {found.mean():.3f}, worst {found.max():.3f}"
-        )
-    found = final_losses(momentum, lr, schedule=warm_cosine, max_norm=1.0)
-    print(
-        f"momentum, lr {lr}, warm_cosine, clipped to 1: mean {found.mean():.3f}, worst {found.max():.3f}"
-    )
+    runs = {rule.__name__: {"schedule": rule} for rule in (constant, cosine, warm_cosine)}
+    runs["warm_cosine, clipped to 1"] = {"schedule": warm_cosine, "max_norm": 1.0}
+    for name, settings in runs.items():
+        found = final_losses(momentum, lr, **settings)
+        print(f"lr {lr}, {name:26s}: mean {found.mean():.3f}, worst {found.max():.3f}")
 
 # %% [markdown] lang="en"
 # Honest reading, five seeds each:
@@ -957,11 +974,13 @@ for name, (rule, settings) in contestants.items():
     print(
         f"{name:16s} best rate {best:6.3f}: median loss {np.median(judged[name]):.3f}, "
         f"{judged[name].min():.3f} to {judged[name].max():.3f}"
-        + (f", broke down {broken} times in 5" if broken else "")
+        + (f", broke down in {broken} of 5" if broken else "")
     )
 
 # %% train
-figure, axis = plt.subplots(figsize=(7, 3.8), layout="constrained")
+print(f"Adam at its usual 0.001: loss {curves['Adam'][0]:.3f} after 150 steps")
+
+figure, axis = plt.subplots(figsize=(8, 3.8), layout="constrained")
 looks = ("-", "--", "-.", ":", "-", "--", ":", "-")
 marks = ("o", "s", "^", "v", "D", "x", "+", "*")
 for (name, curve), look, mark in zip(curves.items(), looks, marks, strict=True):
@@ -976,11 +995,12 @@ for (name, curve), look, mark in zip(curves.items(), looks, marks, strict=True):
 axis.axhline(np.log(10), color="0.5", linewidth=0.8)
 axis.text(0.0011, 2.45, "has learnt nothing", fontsize=9)
 axis.set(xlabel="learning rate", ylabel="loss after 150 steps (mean of 3 seeds)", ylim=(0.05, 6))
-axis.legend(frameon=False, fontsize=9, ncols=2, loc="lower left")
+axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
 plt.close(figure)
 show_static(
     figure,
-    alt="Loss after training against the learning rate, one line with its own mark for each optimiser: all are valleys, with the lowest point at different rates.",
+    alt="Loss after training against the learning rate, one line with its own mark for each optimiser: "
+    "all but self-adapting are valleys, with the lowest point at different rates.",
 )
 
 # %% [markdown] lang="en"
