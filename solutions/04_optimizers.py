@@ -379,7 +379,8 @@ print(
 # %% [markdown] lang="en"
 # What does momentum buy in a ravine? With the best $\alpha$ and $\beta$ for given curvatures (Polyak, 1964), the factor that is left after
 # a step falls from $\frac{\kappa - 1}{\kappa + 1}$ to $\frac{\sqrt\kappa - 1}{\sqrt\kappa + 1}$. The wait grows like $\sqrt\kappa$ instead
-# of $\kappa$. Measured:
+# of $\kappa$. (For $\lambda_{\min} = 1$ they are $\alpha = 4/(1 + \sqrt\kappa)^2$ and
+# $\beta = \bigl(\tfrac{\sqrt\kappa - 1}{\sqrt\kappa + 1}\bigr)^2$.) Measured:
 
 
 # %%
@@ -401,8 +402,9 @@ for name, steps in waits.items():
     print(f"{name:17s}", {f"κ = {kappa:g}": n for kappa, n in zip(kappas, steps, strict=True)})
 
 # %% [markdown] lang="en"
-# Ten times the $\kappa$ costs gradient descent ten times the steps, momentum only about three ($\sqrt{10} \approx 3.2$). On bowls whose
-# curvatures are known, mind: on other hills it is a good habit, not a theorem.
+# Ten times the $\kappa$ costs gradient descent ten times the steps, momentum between three and four times ($\sqrt{10} \approx 3.2$, and a
+# little more, because exactly at the best setting the distance first swells before it shrinks). On bowls whose curvatures are known, mind:
+# on other hills it is a good habit, not a theorem.
 
 # %% [markdown] lang="en"
 # ## 5 · Steps of one length: the first "adaptive" momentum
@@ -458,8 +460,8 @@ print(
 )
 
 # %% [markdown] lang="en"
-# So it is no bad rule. With a shrinking rate it is in real use, and its steps cannot explode, whatever the slope. But it is one rate for
-# all coordinates, as before, and the ravine still has two curvatures.
+# So it is no bad rule. Its steps cannot explode, whatever the slope, and a relative that normalises every layer by itself (LARS) is used
+# with very large batches. But it is one rate for all coordinates, as before, and the ravine still has two curvatures.
 
 # %% [markdown] lang="en"
 # ## 6 · A rate for every coordinate
@@ -1080,9 +1082,9 @@ bytes_kept = sum(np.asarray(value).nbytes for value in state.values())
 print(f"Adam's state: {bytes_kept / x.nbytes:.0f} times the memory of the parameters")
 
 # %% [markdown] lang="en"
-# Both do the same arithmetic, and nearly all the time goes into moving numbers between memory and processor. Yours makes a new array for
-# each operation, torch writes over its own. For a network the step of the optimiser is the smaller part anyway: the gradient costs more.
-# What counts in large models is the last line: Adam remembers **two numbers for every parameter**.
+# Both do the same arithmetic, and much of the time goes into moving numbers between memory and processor. Yours makes a new array for each
+# operation, torch writes over its own. For a network the step of the optimiser is the smaller part anyway: the gradient costs more. What
+# counts in large models is the last line: Adam remembers **two numbers for every parameter**.
 
 # %% [markdown] lang="en"
 # ## Common mistakes, by symptom
@@ -1109,7 +1111,7 @@ print(f"Adam's state: {bytes_kept / x.nbytes:.0f} times the memory of the parame
 # never comes.
 #
 # **Does stochastic gradient descent only save computing?** Mainly: a step costs the same however many rows there are. But the shivering
-# also shakes the point off ridges. In the figure's saddle, plain descent sits near (0, 0) for long, because it has no noise.
+# also shakes the point off ridges. In the figure's saddle, plain descent sits near (0, 0) for long, with no noise to push it off.
 #
 # **Does momentum "accelerate" descent?** Where slopes are steady, up to $1/(1 - \beta)$-fold; in a ravine from $\kappa$ to $\sqrt\kappa$;
 # not everywhere. Averaging momentum at an unchanged rate accelerates nothing: it only smooths.

@@ -142,7 +142,7 @@ def test_gradient_descent_contracts_as_the_theory_says(executed):
 
 
 @pytest.mark.slow
-def test_ten_times_the_condition_number_costs_ten_times_the_steps_without_momentum_and_about_three_with_it(executed):
+def test_ten_times_the_condition_number_costs_ten_times_the_steps_without_momentum_and_three_to_four_with_it(executed):
     for name, low, high in (("gradient descent", 9.5, 10.5), ("momentum", 3.0, 4.0)):
         waits = [int(wait) for wait in printed(executed("04"), name + r" +\{'κ = 10': (\d+), 'κ = 100': (\d+), 'κ = 1000': (\d+)\}")]
         for before, after in itertools.pairwise(waits):
