@@ -189,7 +189,7 @@ def test_the_formula_at_its_word_breaks_down_and_the_kinder_reading_walks(execut
 def test_the_range_test_points_to_a_rate_near_the_best_of_the_race(executed):
     lowest = float(printed(executed("04"), r"smoothed loss was lowest at lr = (\S+)")[0])
     best = float(printed(executed("04"), r"gradient descent +best rate +(\S+):")[0])
-    assert 0.1 <= best / lowest <= 10
+    assert 0.5 < best / lowest <= 10  # above what the rule of thumb advises, and in its region
     ended = float(printed(executed("04"), r"the run ended at lr = (\S+);")[0])
     assert lowest < ended < 10
 
