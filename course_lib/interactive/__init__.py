@@ -1,8 +1,22 @@
 """Interactive figures: each with alt text and a static frame for pages without Python."""
 
 from course_lib.interactive.boundary_steps import boundary_steps
+from course_lib.interactive.depth_profile import depth_profile
 from course_lib.interactive.graph_steps import example_graph, graph_steps
 from course_lib.interactive.plots import bars, digit_grid
+from course_lib.interactive.progress import progress
 from course_lib.interactive.show import Choice, InteractiveFigure, Steps, show, show_static
 
-__all__ = ["Choice", "InteractiveFigure", "Steps", "bars", "boundary_steps", "digit_grid", "example_graph", "graph_steps", "show", "show_static"]
+__all__ = [
+    "Choice",
+    "InteractiveFigure",
+    "Steps",
+    "bars",
+    "boundary_steps",
+    "depth_profile",
+    "digit_grid",
+    "example_graph",
+    "graph_steps",
+    "show",
+    "show_static",
+]
