@@ -17,6 +17,7 @@ __all__ = [
     "digit_grid",
     "example_graph",
     "graph_steps",
+    "progress",
     "show",
     "show_static",
 ]

@@ -35,10 +35,8 @@ def progress(items: Iterable[Item], label: str, count: int | None = None) -> Ite
     started = shown = time.monotonic()
     handle = DisplayHandle()
     handle.display(_Line(label, 0, count, 0))
-    done = 0
-    for item in items:
+    for done, item in enumerate(items, start=1):
         yield item
-        done += 1
         now = time.monotonic()
         if now - shown >= EVERY or done == count:
             handle.update(_Line(label, done, count, now - started))
