@@ -180,7 +180,7 @@ def given_weights(net, rng):
     return list(zip(values[::2], values[1::2], strict=True))
 
 
-@exercise("training.MLP", points=4)
+@exercise("training.MLP", points=4, seconds=4)
 def MLP(student, rng):
     """A network of any depth, as a module."""
     with case(
@@ -330,7 +330,7 @@ LOSSES = "the losses are those before each step"
 NO_STEP = "without a step the weights are as they were"
 
 
-@exercise("training.mend_steps", points=3, mends=(STEPS, LOSSES))
+@exercise("training.mend_steps", points=3, seconds=4, mends=(STEPS, LOSSES))
 def mend_steps(student, rng):
     """A few steps of training on the same rows."""
     build, lr = nets.digit_net, 0.3
@@ -416,7 +416,7 @@ COMPANY = "with batch normalisation: a row is answered alike in any company"
 ALONE = "a single row gets an answer"
 
 
-@exercise("training.mend_predict", points=3, mends=(TWICE, COMPANY, ALONE), reference=TRAIN)
+@exercise("training.mend_predict", points=3, seconds=4, mends=(TWICE, COMPANY), reference=TRAIN)
 def mend_predict(student, rng):
     """What a trained network says."""
     x = tensor(rng, 12, 64)
@@ -474,7 +474,7 @@ ONE_LOGIT = "with a single output, a logit above 0 means class 1"
 USED = "the network is judged as it is used: dropout and batch statistics off"
 
 
-@exercise("training.evaluate", points=4, reference=TRAIN)
+@exercise("training.evaluate", points=4, seconds=4, reference=TRAIN)
 def evaluate(student, rng):
     """How good is a network?"""
     build = nets.digit_net
@@ -572,7 +572,7 @@ def _(build, weights, x, y, *, loss, batch_size=256):
     return {"loss": float(loss(logits, y)), "accuracy": torch.mean((answers == y).double()).item()}
 
 
-@exercise("training.fit", points=5, seconds=20, reference=TRAIN)
+@exercise("training.fit", points=5, seconds=10, reference=TRAIN)
 def fit(student, rng):
     """Training as a function."""
     build = nets.digit_net
@@ -643,17 +643,17 @@ def fit(student, rng):
             moved = (before["3.weight"] != behind["3.weight"]).any(dim=0)
             holds(bool(moved.any()), "An epoch moved nothing.")
             holds(bool((active & ~moved).any()), "In an epoch, no hidden unit was dropped.")
-    with case("reads held-out digits: 90% on average over 3 seeds", hint="If all cases above pass, does each step use the loss of its own batch?"):
+    with case("reads held-out digits: 92% on average over 3 seeds", hint="If all cases above pass, does each step use the loss of its own batch?"):
         pixels = rng.permutation(64)
         scores = []
         for seed in range(3):
             split = digits(seed=seed, dtype="float32")
             rows, labels = torch.from_numpy(split.x_train[:, pixels].copy()), torch.from_numpy(split.y_train)
-            named = {"epochs": 8, "batch_size": 64, "lr": 5e-3, "seed": seed}
+            named = {"epochs": 4, "batch_size": 64, "lr": 0.01, "seed": seed}
             weights, _ = student.fit(build, rows, labels, loss=F.cross_entropy, optimizer=torch.optim.Adam, **named)
             told = logits_of(build, weights, torch.from_numpy(split.x_test[:, pixels].copy())).argmax(1)
             scores.append((told.numpy() == split.y_test).mean())
-        accuracy(scores, over=0.90)
+        accuracy(scores, over=0.92)
 
 
 def order_of(build, weights, x, y, batch_size, goal):
@@ -717,7 +717,7 @@ SEEDED = "the same seed gives the same weights, another seed others"
 HISTORY = "the history: the mean training loss of every epoch"
 VALIDATED = "the history: validation as `evaluate` would give it, at the end of every epoch"
 DROPPED = "dropout is on in training, also after a validation"
-READS = "reads held-out digits: 90% on average over 3 seeds"
+READS = "reads held-out digits: 92% on average over 3 seeds"
 ORDER = "order = torch.randperm(len(x))"
 fit.slip("gradients never emptied", ("            mover.zero_grad()\n", ""), of=LOOP, fails=(EVERY_ROW, NEW_ORDER, HISTORY, READS))
 fit.slip("rows never shuffled", (ORDER, "order = torch.arange(len(x))"), of=LOOP, fails=NEW_ORDER)
@@ -780,7 +780,7 @@ THROUGH = "through 50 ReLU layers the numbers keep their size"
 CENTRED = "as often below 0 as above"
 
 
-@exercise("training.initial_weights", points=3, reference="course_lib.initialise")
+@exercise("training.initial_weights", points=3, seconds=4, reference="course_lib.initialise")
 def initial_weights(student, rng):
     """Random weights of the right size."""
     widths = [int(width) for width in rng.permutation([80, 320, 160])]
@@ -856,7 +856,7 @@ def _(widths, activation, seed):
     return weights
 
 
-@exercise("training.BatchNorm", points=5, reference="course_lib.normalise")
+@exercise("training.BatchNorm", points=5, seconds=4, reference="course_lib.normalise")
 def BatchNorm(student, rng):
     """Batch normalisation, as a module with two modes."""
     x = tensor(rng, 12, 6, scale=3.0) + tensor(rng, 6, scale=4.0)
@@ -1103,7 +1103,7 @@ MOMENTS = "the optimiser's memory goes on too"
 CHANCE = "dropout goes on where it was, whatever was drawn in between"
 
 
-@exercise("training.train_steps", points=5, seconds=8, reference=TRAIN)
+@exercise("training.train_steps", points=5, seconds=4, reference=TRAIN)
 def train_steps(student, rng):
     """Training that can be cut off anywhere."""
     x, y = tensor(rng, 5, 64), classes(rng, 5)
@@ -1124,7 +1124,7 @@ def train_steps(student, rng):
         ANYWHERE, hint="Step 4 of an epoch of 3 steps is the first of epoch 1. Which rows come next must follow from the step and the seed alone."
     ):
         whole = run(nets.digit_net, 7)
-        for stop in (1, 2, 4, 5):
+        for stop in (2, 4):
             same(run(nets.digit_net, 7 - stop, run(nets.digit_net, stop))["weights"], whole["weights"], "the resumed run's state dict")
         same(
             run(nets.digit_net, 2, run(nets.digit_net, 3, run(nets.digit_net, 2)))["weights"], whole["weights"], "the twice resumed run's state dict"
