@@ -390,8 +390,9 @@ axis.legend(frameon=False, ncols=2, fontsize=9)
 plt.close(figure)
 show_static(
     figure,
-    alt="Loss against step. The mended program falls smoothly, slowly at the small learning rate and fast at the large one. "
-    "The program as found falls faster at the small rate, with swings, and at the large rate leaps far above its start.",
+    alt="Loss against step. The mended program falls slowly at the small learning rate and fast, with a "
+    "small bump, at the large one. The program as found falls faster at the small rate, with swings, "
+    "and at the large rate leaps far above its start.",
 )
 
 # %% [markdown] lang="en"
@@ -629,10 +630,10 @@ for name, (build, data, held_out, loss) in programs.items():
     )
 
 # %% [markdown] lang="en"
-# Both work. An interval of "± 0.0" for the tumours does not mean certainty: all five seeds answer the same 112 of 113 rows rightly, and the interval
+# Both work. An interval of "± 0.0" for the tumours does not mean certainty: every one of the five seeds answers 112 of 113 rows rightly, and the interval
 # knows the luck of the seed alone. That of the 113 rows is much larger: Wilson's interval for 112 of 113 reaches from 95.2% to 99.8%.
 #
-# The line `model.fit` does what you have just written, and nothing more.
+# For these two programs, the line `model.fit` does what you have just written, and nothing more.
 
 # %% [markdown] lang="en"
 # ## 7 · Depth: the size of the first weights
@@ -862,7 +863,6 @@ def noisy_few(seed):
 means = {
     "nothing": (lambda: dropout_net(0.0), 0.0),
     "weight decay 1": (lambda: dropout_net(0.0), 1.0),
-    "dropout 0.5": (lambda: dropout_net(0.5), 0.0),
     "dropout 0.8": (lambda: dropout_net(0.8), 0.0),
 }
 curves, heart_scores = {}, {}
@@ -901,8 +901,8 @@ axis.legend(frameon=False, title="thick: validation, thin: training")
 plt.close(figure)
 show_static(
     figure,
-    alt="Loss against epoch. Without any means the training loss falls towards 0 while the validation loss "
-    "reaches its lowest point early and then rises. With dropout both stay close together.",
+    alt="Loss against epoch. Without any means the training loss keeps falling while the validation loss "
+    "reaches its lowest point at about epoch 20 and then rises. With dropout neither turns.",
 )
 
 # %% [markdown] lang="en"
@@ -1168,8 +1168,9 @@ axes[0].set_ylabel("validation accuracy")
 plt.close(figure)
 show_static(
     figure,
-    alt="Validation accuracy of 30 trials against learning rate, dropout and weight decay. It rises steeply with "
-    "the learning rate and falls again at its upper end; against the other two no pattern is to be seen. A star marks the best trial.",
+    alt="Validation accuracy of 30 trials against learning rate, dropout and weight decay. It rises steeply "
+    "with the learning rate and falls again at its upper end; against the other two no pattern is to be "
+    "seen. A star marks the best trial.",
 )
 
 # %% [markdown] lang="en"

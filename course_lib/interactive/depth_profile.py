@@ -101,10 +101,10 @@ def times(factor: float) -> str:
 def draw(profile: Profile, title: str) -> Figure:
     """Two panels that share their axes: forward to the right, back to the left."""
     figure = new_figure(9.4, 3.9)
-    forward, back = figure.add_axes((0.085, 0.15, 0.41, 0.72)), figure.add_axes((0.58, 0.15, 0.41, 0.72))
+    forward, back = figure.add_axes((0.1, 0.15, 0.385, 0.72)), figure.add_axes((0.6, 0.15, 0.385, 0.72))
     _draw_line(forward, profile.signal / profile.signal[0], DARK_BLUE, "o", "signal, forward →")
     _draw_line(back, profile.gradient / profile.gradient[-1], DARK_VERMILION, "s", "← gradient, back")
-    figure.text(0.085, 0.95, title, fontsize=10, color=INK)
+    figure.text(0.1, 0.95, title, fontsize=10, color=INK)
     return figure
 
 
@@ -114,7 +114,7 @@ def _draw_line(axes: Axes, values: np.ndarray, colour: str, marker: str, name: s
     axes.plot(np.arange(len(values)), inside, color=colour, marker=marker, markevery=10, markersize=5, linewidth=2)
     powers = range(-20, 21, 10)
     axes.set_yscale("log")
-    axes.set_yticks([10.0**power for power in powers], [f"10^{power}".replace("-", "−") for power in powers])
+    axes.set_yticks([10.0**power for power in powers], [f"$10^{{{power}}}$" for power in powers])
     axes.minorticks_off()
     axes.set(xlabel="layer", ylabel="size, first = 1" if name.startswith("signal") else "size, last = 1", ylim=(FLOOR / 3, CEILING * 3))
     axes.text(0.03, 0.93, name, transform=axes.transAxes, fontsize=10, color=colour)

@@ -65,7 +65,7 @@ def test_the_counts_in_the_text_are_those_of_the_data():
     assert f"learn from {len(x):,} pictures" in prose()
     assert f"by the {len(x_val)} of the validation set, and look at the {len(digits(seed=0).x_test)} test pictures" in prose()
     assert f"Draw 40 of the {len(x_val)}" in prose()
-    assert f"all five seeds answer the same 112 of {len(breast_cancer(seed=0).x_test)} rows" in prose()
+    assert f"every one of the five seeds answers 112 of {len(breast_cancer(seed=0).x_test)} rows rightly" in prose()
     assert wilson_interval(112, 113).percent() == "99.1% (95.2 to 99.8)"
     assert "reaches from 95.2% to 99.8%" in prose()
 
@@ -172,7 +172,8 @@ def test_training_mode_makes_dropout_waver_and_batch_normalisation_fail_on_sorte
 
 @pytest.mark.slow
 def test_the_articles_programs_learn_over_five_seeds(executed):
-    assert float(printed(executed("05"), r"tumours, 64-32-1: held-out accuracy ([\d.]+)%")[1]) >= 97
+    tumours = printed(executed("05"), r"tumours, 64-32-1: held-out accuracy ([\d.]+)% ± ([\d.]+)")
+    assert tumours.groups() == (f"{112 / 113:.1%}".rstrip("%"), "0.0")  # what the text says of the interval
     assert float(printed(executed("05"), r"digits, 64-64-10: held-out accuracy ([\d.]+)%")[1]) >= 89
 
 
@@ -204,7 +205,7 @@ def test_ten_layers_need_the_right_start_and_only_layer_normalisation_fails_at_t
 def test_every_means_against_learning_by_heart_helps_on_average_over_five_seeds(executed):
     found = {
         name: float(printed(executed("05"), rf"{name}\s+validation accuracy after 80 epochs ([\d.]+)%")[1])
-        for name in ("nothing", "weight decay 1", "dropout 0.5", "dropout 0.8")
+        for name in ("nothing", "weight decay 1", "dropout 0.8")
     }
     assert min(found[name] for name in found if name != "nothing") > found["nothing"] + 4
     stopped = printed(executed("05"), r"validation accuracy at that epoch: ([\d.]+)%")
