@@ -297,9 +297,18 @@ check("training.mend_loss", mend_loss)
 #
 # ## 4 · A step, and the oldest bug of PyTorch
 #
-# An **optimiser** of `torch.optim` holds the parameters and moves them by their `.grad`: `torch.optim.SGD(net.parameters(), lr=0.1)` is
-# chapter 04's plain descent, `torch.optim.Adam` its Adam. A step of training is then always the same few lines. Here they are, as somebody
-# wrote them, with something missing. First the symptom: 300 steps, every one on all training pictures, at three learning rates.
+# An **optimiser** of `torch.optim` holds the parameters and moves them by their `.grad`. `torch.optim.SGD` is chapter 04's plain descent,
+# `torch.optim.Adam` its Adam. (torch loads a good part of itself with the first optimiser, so the next cell may take some seconds, once.)
+
+# %%
+w = torch.tensor(3.0).requires_grad_()
+optimizer = torch.optim.SGD([w], lr=0.1)
+(w * w).backward()
+optimizer.step()
+print(f"3 minus 0.1 times a slope of 6: {w.item():.1f}")
+
+# %% [markdown] lang="en"
+# A step of training is then always the same few lines. Here they are for a network, as somebody wrote them, with something missing. First the symptom: 300 steps, every one on all training pictures, at three learning rates.
 
 
 # %% train
