@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ def start(*arguments):
     )
 
 
-def run(*arguments):
+def run(*arguments) -> tuple[int, Any, list[str]]:
     """The command in this process. → exit code, what it printed as JSON (if it did), the lines on stderr"""
     answer = CliRunner().invoke(autograder, [str(argument) for argument in arguments])
     return answer.exit_code, json.loads(answer.stdout) if answer.stdout.startswith(("{", "[")) else None, answer.stderr.splitlines()
