@@ -72,7 +72,7 @@ class Confined:
     def give_up_privileges(self) -> None:
         if self._landlock:
             drop_capabilities(self._kept_capabilities)
-            seccomp.close_calls(libc, seccomp.Alone(self._version, self._about["user"] is None))
+            seccomp.close_calls(libc, self._version)
 
     def members(self) -> tuple[int, Collection[str]]:
         return self._processes, list(_descendants(self._processes, str(os.getpid())))

@@ -20,6 +20,8 @@ from autograder.engine import landlock, sandbox, scratch
 FIRST_USER, USERS_EACH = 1_500_000_000, 64  # far from all that are given out; one for each zygote that a process may have at a time
 DEVICES = {"/dev/null": landlock.READ_FILE | landlock.WRITE_FILE, "/dev/zero": landlock.READ_FILE, "/dev/random": landlock.READ_FILE,
            "/dev/urandom": landlock.READ_FILE}  # fmt: skip
+# Libraries that count processors read these where they are there, and take it badly when they may not.
+COUNTS = ("/sys/fs/cgroup/cpu.max", "/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us")
 _numbers = itertools.count()
 
 
@@ -49,6 +51,8 @@ class Confinement:
         environment = sandbox.environment(str(self._scratch))
         if self._kind == "none":
             environment["PATH"] = os.environ.get("PATH", environment["PATH"])
+        else:
+            environment["JOBLIB_MULTIPROCESSING"] = "0"  # it would need semaphores, which lie where all of a machine's programs can reach them
         arguments = sandbox.start(program, str(self._course), control.fileno(), self.about())
         return subprocess.Popen(
             arguments, pass_fds=[control.fileno()], env=environment, cwd=self._home.name, start_new_session=True,
@@ -62,7 +66,7 @@ class Confinement:
             shown = [*sandbox.SYSTEM, *sandbox.shown_prefixes()]
             opened, listed = around(shown, sandbox.closed_within(shown))
             allowed = [(path, landlock.RUN) for path in (*opened, str(self._course))] + [(path, landlock.LIST) for path in listed]
-            allowed += [(path, landlock.READ_FILE | landlock.READ_DIR) for path in sandbox.SETTINGS]
+            allowed += [(path, landlock.READ_FILE | landlock.READ_DIR) for path in (*sandbox.SETTINGS, *COUNTS)]
             allowed += [*DEVICES.items(), (str(self._scratch), landlock.ALL_BUT_DEVICES)]
             search = not all(open_to_others(Path(path)) for path in (*sandbox.shown_prefixes(), str(self._course), self._home.name))
             about |= {"allowed": allowed, "search": search, "abi": landlock.LATEST}

@@ -2,8 +2,8 @@
 
 Namespaces and dropped capabilities already take away what these calls could reach. The filter takes away what is left: sockets that no network
 namespace confines (vsock), memory that no limit counts (memfd, System V), keyrings that outlive a process, new namespaces with new privileges,
-and the parts of the kernel in which most ways out of a sandbox have been found. Where there are no namespaces, `Alone` says what the filter has to
-take away in their place.
+and the parts of the kernel in which most ways out of a sandbox have been found. Where there are no namespaces, it has to take away
+more in their place: see `CLOSED_ALONE` and what follows it.
 """
 
 import ctypes
@@ -11,7 +11,6 @@ import errno
 import os
 import platform
 import struct
-from dataclasses import dataclass
 
 PR_SET_SECCOMP, MODE_FILTER = 22, 2
 LOAD, EQUAL, AT_LEAST, ANY_BIT, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
@@ -79,11 +78,7 @@ CLOSED_ALONE = {
     "pidfd_getfd": (438, 438),
     "process_madvise": (440, 440),
     "process_mrelease": (448, 448),
-}
-# Done in appearance alone: programs ask for these as a matter of course, and get on without.
-IDLE_ALONE = {"setsid": (112, 157), "setpgid": (109, 154)}
-# The owner of files may change these of them wherever they are, whatever Landlock says; closed where students' programs run as their owner.
-CLOSED_TO_OWNERS = {
+    # Whoever may write to a file, or owns it, may change these of it wherever it lies: Landlock does not guard them.
     "chown": (92, None),
     "fchown": (93, 55),
     "lchown": (94, None),
@@ -98,7 +93,10 @@ CLOSED_TO_OWNERS = {
     "removexattrat": (466, 466),
     "file_setattr": (469, 469),
 }
-IDLE_TO_OWNERS = {
+# Closed for the same reasons, but done in appearance: programs ask for these as a matter of course, and get on without.
+IDLE_ALONE = {
+    "setsid": (112, 157),
+    "setpgid": (109, 154),
     "chmod": (90, None),
     "fchmod": (91, 52),
     "fchmodat": (268, 53),
@@ -138,22 +136,17 @@ CLONE, CLONE3, SOCKET = (56, 220), (435, 435), (41, 198)
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # column of the tables above, the kernel's number of the machine
 
 
-@dataclass(frozen=True)
-class Alone:
-    """The filter is all there is beside Landlock: which version of that, and whether the program runs as a user who owns other files as well."""
-
-    landlock: int
-    owner: bool
-
-
 def known() -> bool:
     """Are the numbers of this machine's calls known here?"""
     return platform.machine() in MACHINES
 
 
-def close_calls(libc: ctypes.CDLL, alone: Alone | None = None) -> None:
-    """Install the filter, for this process and all that it starts. OSError when the kernel refuses. Wants no_new_privs."""
-    program = b"".join(_program(*MACHINES[platform.machine()], alone))
+def close_calls(libc: ctypes.CDLL, landlock: int | None = None) -> None:
+    """Install the filter, for this process and all that it starts. OSError when the kernel refuses. Wants no_new_privs.
+
+    landlock  its version, where that is all there is beside the filter
+    """
+    program = b"".join(_program(*MACHINES[platform.machine()], landlock))
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
     if libc.prctl(PR_SET_SECCOMP, MODE_FILTER, header, 0, 0) != 0:
@@ -161,7 +154,7 @@ def close_calls(libc: ctypes.CDLL, alone: Alone | None = None) -> None:
         raise OSError(number, f"seccomp: {os.strerror(number)}")
 
 
-def _program(column: int, machine: int, alone: Alone | None) -> list[bytes]:
+def _program(column: int, machine: int, landlock: int | None) -> list[bytes]:
     """The filter in the kernel's packet-filter language: one test after the other, each with its own way out."""
     refuse, pretend_absent = _return(ERRNO | errno.EPERM), _return(ERRNO | errno.ENOSYS)
     program = [_step(LOAD, MACHINE), _step(EQUAL, machine, 1, 0), _return(KILL), _step(LOAD, NUMBER)]
@@ -169,8 +162,8 @@ def _program(column: int, machine: int, alone: Alone | None) -> list[bytes]:
         program += [_step(AT_LEAST, X32, 0, 1), refuse]
     for numbers in CLOSED.values():
         program += [_step(EQUAL, numbers[column], 0, 1), refuse]
-    if alone:
-        program += _in_place_of_namespaces(column, alone)
+    if landlock:
+        program += _in_place_of_namespaces(column, landlock)
         program += [_step(LOAD, NUMBER)]
     # The C library takes clone when there is no clone3; clone3 keeps its flags in memory, where no filter sees them.
     program += [_step(EQUAL, CLONE3[column], 0, 1), pretend_absent]
@@ -180,22 +173,18 @@ def _program(column: int, machine: int, alone: Alone | None) -> list[bytes]:
     return [*program, refuse, _return(ALLOW)]
 
 
-def _in_place_of_namespaces(column: int, alone: Alone) -> list[bytes]:
+def _in_place_of_namespaces(column: int, landlock: int) -> list[bytes]:
     refuse, idle = _return(ERRNO | errno.EPERM), _return(ERRNO | 0)
-    closed = CLOSED_ALONE | (CLOSED_TO_OWNERS if alone.owner else {})
-    conditional = list(CLOSED_IF)
-    if alone.landlock < SCOPED_SINCE:  # nothing but the filter stands between its signals and others
+    closed, conditional = dict(CLOSED_ALONE), list(CLOSED_IF)
+    if landlock < SCOPED_SINCE:  # nothing but the filter stands between its signals and others
         closed |= SIGNALS_TO_OTHERS
         itself = (0, 0xFFFFFFFF, "is not", os.getpid())
         conditional += [(KILLING, [itself, (0, 0xFFFFFFFF, "is not", 0)]), (THREAD_KILLING, [itself])]
-    if alone.landlock < TRUNCATE_SINCE:
+    if landlock < TRUNCATE_SINCE:
         closed |= SHORTENING
         conditional += [(call, [(word, HOW, "is", what)]) for call, word in ((OPEN, 2), (OPENAT, 4)) for what in (TO_READ, FOR_NOTHING)]
     program = []
-    for numbers, answer in (
-        *((numbers, refuse) for numbers in closed.values()),
-        *((numbers, idle) for numbers in (IDLE_ALONE | (IDLE_TO_OWNERS if alone.owner else {})).values()),
-    ):
+    for numbers, answer in [*((numbers, refuse) for numbers in closed.values()), *((numbers, idle) for numbers in IDLE_ALONE.values())]:
         if (number := numbers[column]) is not None:
             program += [_step(EQUAL, number, 0, 1), answer]
     for numbers, conditions in conditional:
