@@ -79,10 +79,9 @@ class Confined:
 
     def excess(self, limits: dict) -> tuple[str, str] | None:
         """Of scratch, and of processes: other processes of the same user count in the kernel's own limit of these."""
-        if time.monotonic() < self._next_look:
+        began, theirs = time.monotonic(), self.members()[1]
+        if began < self._next_look and len(theirs) <= limits["processes"]:
             return None
-        began = time.monotonic()
-        theirs = self.members()[1]
         tasks = sum(_tasks(self._processes, process) for process in theirs)
         if tasks > limits["processes"]:
             return "crashed", f"{tasks} processes and threads, at most {limits['processes']} are allowed"
@@ -97,7 +96,7 @@ class Confined:
         if size > limits["scratch"] or files > MOST_FILES:
             most = f"{limits['scratch'] / 2**20:.0f} MiB in {MOST_FILES:,}"
             return "memory", f"{size / 2**20:.0f} MiB of its scratch folder in {files:,} files, at most {most} are allowed"
-        self._next_look = time.monotonic() + max(LOOK_EVERY, 5 * (time.monotonic() - began))
+        self._next_look = time.monotonic() + max(LOOK_EVERY, min(5 * (time.monotonic() - began), 1.0))
         return None
 
     def strike(self, child: int) -> None:

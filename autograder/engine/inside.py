@@ -293,16 +293,19 @@ def make_shell() -> Any:
 
         def system(self, cmd: str) -> None:
             """`!command`. IPython would give it a terminal, which is not there where submissions have no namespaces."""
-            pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-            with subprocess.Popen(["/bin/sh", "-c", self.var_expand(cmd, depth=1)], **pipes) as process:
+            reading, writing = os.pipe()
+            shell = ["/bin/sh", "-c", self.var_expand(cmd, depth=1)]
+            with open(reading, "rb", buffering=0) as output, open(writing, "wb") as end:
+                process = subprocess.Popen(shell, stdin=subprocess.DEVNULL, stdout=end, stderr=end)
+                end.close()
                 try:
-                    while part := process.stdout.read1(65536):
+                    while part := output.read(65536):
                         sys.stdout.write(part.decode(errors="replace"))
                 except BaseException:
                     with suppress(PermissionError):  # not even its own may be signalled behind an older Landlock
                         process.kill()
                     raise
-            self.user_ns["_exit_code"] = process.returncode
+            self.user_ns["_exit_code"] = process.wait()
 
         @contextmanager
         def _tee(self, *_arguments: Any, **_named: Any) -> Iterator[None]:
