@@ -567,7 +567,8 @@ def test_without_walls_it_is_run_with_the_limits_that_there_are_and_ended_whole(
     with Zygote((), walled=False) as one:
         assert one.kind == "none"
         assert said(one, "import os; print(os.getuid())") == str(os.getuid())
-        for source in STAYING.values():
+        # Nothing but the keeper's look bounds how many processes root may start, so root's are not let loose on the machine that tests run on.
+        for source in [source for what, source in STAYING.items() if what != "so many" or os.geteuid() != 0]:
             with one.start(LIMITS) as stream:
                 wire.send(stream, (b"t", "cell", "import os, time\n" + source, 3.0, 1000))
                 time.sleep(0.5)
