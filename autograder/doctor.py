@@ -62,7 +62,7 @@ def examine(folder: Path | None = None) -> list[Finding]:
         kernel(),
         writable("this folder", folder),
         writable("progress folder", user_data_path(DISTRIBUTION)),
-        bubblewrap(),
+        sandbox(),
         browser(),
     ]
 
@@ -241,11 +241,20 @@ def bubblewrap_fault() -> str:
     return f"bubblewrap does not work here: {last}" if tried.returncode else ""
 
 
-def bubblewrap() -> Finding:
-    fault = bubblewrap_fault()
-    if not fault:
+def sandbox() -> Finding:
+    """How `autograder grade` would shut students' programs in here, tried for real."""
+    from autograder.engine import probing
+
+    try:
+        walls = probing.probe()
+    except Exception as error:  # packages that the engine needs are missing, or the disk is full
+        return Finding("sandbox", None, f"it can't be tried: {type(error).__name__}: {error}")
+    if walls.kind == "bubblewrap":
         return Finding("sandbox", True, "bubblewrap works")
-    return Finding("sandbox", None, f"{fault}; only instructors who grade need it", "Install it (Debian, Ubuntu: `apt-get install bubblewrap`).")
+    advice = "Install it (Debian, Ubuntu: `apt-get install bubblewrap`), and allow user namespaces."
+    if walls.kind == "landlock":
+        return Finding("sandbox", None, f"Landlock works, which is weaker (docs/sandbox.md); {walls.why}", advice)
+    return Finding("sandbox", None, f"{walls.why}; only instructors who grade need it", advice)
 
 
 def find_browser() -> str | None:

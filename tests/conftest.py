@@ -22,6 +22,16 @@ def _no_sandbox() -> str:
     return bubblewrap_fault()
 
 
+def _no_landlock() -> str:
+    from autograder.engine import landlock
+    from autograder.engine.keeper import libc
+
+    try:
+        return "" if landlock.abi(libc) else "Landlock is not there"
+    except OSError as error:
+        return str(error)
+
+
 def _no_gpu() -> str:
     import torch
 
@@ -39,6 +49,7 @@ class Need:
 NEEDS = {
     "browser": Need(_no_browser, "apt-get install chromium"),
     "sandbox": Need(_no_sandbox, "apt-get install bubblewrap, and allow user namespaces"),
+    "landlock": Need(_no_landlock, "a kernel with Landlock switched on, from 5.13"),
     "gpu": Need(_no_gpu, "a GPU, and a CUDA build of torch"),
 }
 

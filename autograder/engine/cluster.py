@@ -1,6 +1,6 @@
 """Does units of work on a Dask cluster: the same units as the local pool, nothing else changed. Trusted side.
 
-Every worker needs the course installed as it is here, and bubblewrap. A unit whose worker dies is done again by another.
+Every worker needs the course installed as it is here, and walls that stand. A unit whose worker dies is done again by another.
 """
 
 import itertools

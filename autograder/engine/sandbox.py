@@ -1,31 +1,32 @@
-"""The walls around student code, and whether they stand on this machine. Trusted side.
+"""The walls around student code: what it may see and use. Trusted side.
 
 bubblewrap makes the outer walls once for each zygote: no network, no view of anything but the interpreter, its packages and the course's open
 parts, nothing writable but scratch, no environment. The zygote makes the inner ones anew for each submission. Started by root, the zygote
-runs as nobody.
+runs as nobody. What stands where bubblewrap does not work is in `confinement`; which of the two stands here, in `probing`.
 """
 
-import functools
+import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.errors import CourseError
 from autograder.release.chapters import ROOT
 
 NOBODY = 65534
 COURSE = "/course"
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin")
+SETTINGS = ("/etc/ld.so.cache", "/etc/fonts", "/etc/alternatives")
 SCRATCH = "/scratch"  # not /tmp: the interpreter may lie below that, and private scratch would hide it
 FENCE = """raise ImportError(
     f"{__name__} answers exercises of the chapter that is being graded, so it is closed here. Use what you wrote in the notebook."
 )
 """
 # What is open of the grader.
-OPEN = ("__init__.py", "errors.py", "checking", "engine/__init__.py", "engine/wire.py", "engine/inside.py", "engine/zygote.py", "engine/seccomp.py")
+INSIDE = ("begin", "confined", "inside", "keeper", "landlock", "namespaces", "seccomp", "ways_out", "wire", "zygote")
+OPEN = ("__init__.py", "errors.py", "checking", "engine/__init__.py", *(f"engine/{name}.py" for name in INSIDE))
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,6 @@ class Limits:
     output: int = 200_000
 
 
-@dataclass(frozen=True)
-class Walls:
-    """How student code is shut in on this machine. kind: bubblewrap or none; why: the reason, for people."""
-
-    kind: str
-    why: str
-
-
 def open_course(folder: Path, fenced: Iterable[str]) -> None:
     """Copy into `folder` what student code may see: course_lib without the modules that answer the chapter, and the machinery of checks.
 
@@ -82,10 +75,9 @@ def open_course(folder: Path, fenced: Iterable[str]) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def command(course: Path, control: int) -> list[str]:
-    """The command that starts a zygote behind bubblewrap; `course` is what `open_course` made."""
-    prefixes = dict.fromkeys(str(Path(prefix).resolve()) for prefix in (sys.base_prefix, sys.prefix))
-    python = str(Path(sys.prefix) / "bin" / "python") if sys.prefix != sys.base_prefix else sys.executable
+def command(course: Path, control: int, program: str = "zygote") -> list[str]:
+    """The command that starts a zygote, or another of the engine's programs, behind bubblewrap; `course` is what `open_course` made."""
+    prefixes = shown_prefixes()
     root = os.geteuid() == 0
     parts = [shutil.which("bwrap") or "bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     if not root:
@@ -94,19 +86,19 @@ def command(course: Path, control: int) -> list[str]:
     for name, value in environment().items():
         parts += ["--setenv", name, value]
     parts += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", SCRATCH]
-    for system in ("/usr", "/lib", "/lib64", "/bin", "/sbin"):
+    for system in SYSTEM:
         path = Path(system)
         if path.is_symlink():
             parts += ["--symlink", os.readlink(path), system]
         elif path.is_dir():
             parts += ["--ro-bind", system, system]
     parts += ["--perms", "0755", "--dir", "/etc"]
-    for system in ("/etc/ld.so.cache", "/etc/fonts", "/etc/alternatives"):
+    for system in SETTINGS:
         parts += ["--ro-bind-try", system, system]
     for prefix in prefixes:
         if not prefix.startswith("/usr/"):
             parts += [*_open_parents(prefix), "--ro-bind", prefix, prefix]
-    for hidden in _closed_within(["/usr", *prefixes]):
+    for hidden in closed_within(["/usr", *prefixes]):
         parts += ["--tmpfs", hidden, "--remount-ro", hidden]
     parts += ["--ro-bind", str(course), COURSE]
     parts += ["--remount-ro", "/dev", "--remount-ro", "/tmp", "--remount-ro", "/", "--chdir", SCRATCH]
@@ -114,10 +106,21 @@ def command(course: Path, control: int) -> list[str]:
         parts += ["--", shutil.which("setpriv") or "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--"]
     else:
         parts += ["--"]
-    return [*parts, python, "-I", "-c", START, COURSE, str(control)]
+    return [*parts, *start(program, COURSE, control, {"kind": "bubblewrap"})]
 
 
-def _closed_within(shown: Iterable[str]) -> list[str]:
+def start(program: str, course: str, control: int, walls: dict) -> list[str]:
+    """The command that starts a program of the engine from the open course. walls: what `begin` is to make"""
+    python = str(Path(sys.prefix) / "bin" / "python") if sys.prefix != sys.base_prefix else sys.executable
+    return [python, "-I", "-c", START, course, f"autograder.engine.{program}", str(control), json.dumps(walls)]
+
+
+def shown_prefixes() -> list[str]:
+    """The folders of the interpreter and its packages."""
+    return list(dict.fromkeys(str(Path(prefix).resolve()) for prefix in (sys.base_prefix, sys.prefix)))
+
+
+def closed_within(shown: Iterable[str]) -> list[str]:
     """Folders with answers or with others' work that lie within folders that are shown: the course, when installed there; nbgrader's exchange."""
     closed = [*(ROOT / name for name in ("autograder", "course_lib", "solutions", "tests")), Path("/usr/local/share/nbgrader")]
     return [str(path) for path in closed if path.is_dir() and any(path.is_relative_to(folder) for folder in shown)]
@@ -129,9 +132,13 @@ def _open_parents(path: str) -> list[str]:
     return [part for folder in above for part in ("--perms", "0755", "--dir", str(folder))]
 
 
-START = (
-    "import sys; sys.path.insert(0, sys.argv[1]); sys.dont_write_bytecode = True; del sys.argv[1]; from autograder.engine.zygote import main; main()"
-)
+START = """import importlib, sys
+sys.path.insert(0, sys.argv[1])
+sys.dont_write_bytecode = True
+program = sys.argv[2]
+del sys.argv[1:3]
+importlib.import_module(program).main()
+"""
 
 
 def environment(scratch: str = SCRATCH) -> dict[str, str]:
@@ -142,18 +149,3 @@ def environment(scratch: str = SCRATCH) -> dict[str, str]:
         "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
         "COURSE_PROGRESS": "off", "COURSE_GRADING": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0",
     }  # fmt: skip
-
-
-@functools.cache
-def probe() -> Walls:
-    """Do bubblewrap's walls stand here? Tried for real, once a process."""
-    if not shutil.which("bwrap"):
-        return Walls("none", "bubblewrap is not installed (the package is called bubblewrap)")
-    from autograder.engine.worker import Zygote
-
-    try:
-        with Zygote(()) as zygote:
-            zygote.probe()
-    except (OSError, RuntimeError, CourseError, subprocess.SubprocessError) as error:
-        return Walls("none", f"bubblewrap does not work here: {error}")
-    return Walls("bubblewrap", "bubblewrap works here")

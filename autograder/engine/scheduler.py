@@ -18,7 +18,9 @@ from pathlib import Path
 
 import psutil
 
+from autograder.engine import probing
 from autograder.engine.lane import NoWalls
+from autograder.engine.scratch import empty
 from autograder.engine.unit import Unit, UnitResult, nothing_earned
 from autograder.errors import CourseError
 
@@ -51,12 +53,14 @@ def run(units: Iterable[Unit], jobs: int | None = None) -> Generator[UnitResult]
     `CourseError` when no lane can be started.
     """
     with tempfile.TemporaryDirectory(prefix="grading-", ignore_cleanup_errors=True) as scratch:
+        Path(scratch).chmod(0o711)  # for other users to pass through: where there is no bubblewrap, submissions run from here
         pool = _Pool(iter(units), jobs or default_jobs(), Path(scratch))
         try:
             yield from pool.results()
             pool.finish()
         finally:
             pool.kill()
+            empty(Path(scratch))  # what is left of submissions that were ended with their lanes
 
 
 class _Lane:
@@ -73,7 +77,7 @@ class _Lane:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "autograder.engine.lane", str(theirs.fileno()), str(os.getpid())],
                 pass_fds=[theirs.fileno()],
-                env=os.environ | ONE_THREAD | {"TMPDIR": str(scratch)},
+                env=os.environ | ONE_THREAD | probing.proven() | {"TMPDIR": str(scratch)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
@@ -102,10 +106,11 @@ class _Lane:
         """End it with everything below it. → what it complained with last"""
         with suppress(psutil.NoSuchProcess):
             if self._process.poll() is None:
-                family = psutil.Process(self._process.pid)
-                for member in [*family.children(recursive=True), family]:
-                    with suppress(psutil.NoSuchProcess):
-                        member.kill()
+                lane = psutil.Process(self._process.pid)
+                family, zygotes = lane.children(recursive=True), lane.children()
+                _kill([lane, *zygotes])
+                # Without bubblewrap it is the keeper of a submission that ends it, when its zygote is gone: so it must not go first.
+                _kill(psutil.wait_procs(family, END_SECONDS)[1])
         code = self._process.wait()
         self.stream.close()
         if self._errors.closed:
@@ -114,6 +119,12 @@ class _Lane:
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         self._errors.close()
         return lines[-1] if lines else f"exit code {code}"
+
+
+def _kill(processes: Iterable[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 class _Pool:

@@ -22,11 +22,11 @@ from autograder.checking.check import Score
 from autograder.checking.exercise import Exercise, load_chapter
 from autograder.checking.limits import TimeUp, within
 from autograder.checking.results import ExerciseResult
+from autograder.engine.keeper import mapped_bytes
 from autograder.engine.needed import Code, Kind, needed
 from autograder.engine.sandbox import Limits
 from autograder.engine.submission import RemoteStudent, Submission
 from autograder.engine.worker import Zygote, ZygoteError, discard_zygotes, zygote_for
-from autograder.engine.zygote import mapped_bytes
 from autograder.release.chapters import CHECK
 
 Status = Literal["graded", "crashed", "timeout", "memory", "tampered", "unreadable"]

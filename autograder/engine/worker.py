@@ -2,23 +2,24 @@
 
 import functools
 import json
-import os
 import select
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from autograder.engine import sandbox, wire
+from autograder.engine import probing, sandbox, wire
+from autograder.engine.confinement import Confinement
+from autograder.engine.keeper import END, EXPLAIN
 from autograder.engine.sandbox import Limits
-from autograder.engine.zygote import END, EXPLAIN
+from autograder.errors import CourseError
 
 START_SECONDS = 120  # a cold disk may need that long to give torch out
 END_SECONDS = 10
@@ -31,31 +32,40 @@ class ZygoteError(RuntimeError):
 class Zygote:
     """A warmed interpreter behind walls. `start` gives a stream to a fresh submission, `end` says how it went."""
 
-    def __init__(self, fenced: Iterable[str], walled: bool = True):
+    def __init__(self, fenced: Iterable[str], walled: bool = True, kind: str = "", program: str = "zygote"):
+        """walled False: with the rights of whoever runs this. kind: of walls, the best that stand here by default; program: of the engine"""
         self.fenced = tuple(sorted(set(fenced)))
+        self.kind = kind or (_kind() if walled else "none")
         ours, theirs = socket.socketpair()
         self._control = ours
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
-        with theirs:
-            self._course = tempfile.TemporaryDirectory(prefix="course-")
-            sandbox.open_course(Path(self._course.name), self.fenced)
-            if walled:
-                arguments, environment = sandbox.command(Path(self._course.name), theirs.fileno()), {}
-            else:
-                arguments = [sys.executable, "-I", "-c", sandbox.START, self._course.name, str(theirs.fileno())]
-                scratch = Path(self._course.name, "scratch")
-                scratch.mkdir()
-                environment = {**sandbox.environment(str(scratch)), "PATH": os.environ.get("PATH", "")}
-            self._process = subprocess.Popen(
-                arguments, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors
-            )
-        if self._line(START_SECONDS) != b"ready":
-            reason = self.failure()
+        self._confinement: Confinement | None = None
+        self._fresh = False
+        self._process: subprocess.Popen | None = None
+        self._course = tempfile.TemporaryDirectory(prefix="course-")
+        try:
+            with theirs:
+                course = Path(self._course.name)
+                sandbox.open_course(course, self.fenced)
+                if self.kind == "bubblewrap":
+                    arguments = sandbox.command(course, theirs.fileno(), program)
+                    self._process = subprocess.Popen(
+                        arguments, pass_fds=[theirs.fileno()], env={}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors
+                    )
+                else:
+                    self._confinement = Confinement(self.kind, course)
+                    self._process = self._confinement.launch(theirs, program, self._errors)
+            if self._line(START_SECONDS) != b"ready":
+                raise ZygoteError(self.failure())
+        except BaseException:
             self.close()
-            raise ZygoteError(reason)
+            raise
 
     def start(self, limits: Limits) -> socket.socket:
         """Begin a submission. → the stream on which it is spoken to."""
+        if self._confinement and not self._fresh:
+            self._confinement.renew()
+        self._fresh = False
         ours, theirs = socket.socketpair()
         with theirs:
             socket.send_fds(self._control, [json.dumps(asdict(limits)).encode()], [theirs.fileno()])
@@ -70,6 +80,9 @@ class Zygote:
         line = self._line(END_SECONDS)
         if not line:
             raise ZygoteError(self.failure())
+        if self._confinement:
+            self._confinement.renew()
+            self._fresh = True
         return json.loads(line)
 
     def probe(self) -> None:
@@ -82,21 +95,36 @@ class Zygote:
                 answer = None
             ended = self.end(hung_up=answer is None)
         if answer is None or answer[1] != "done":
-            raise ZygoteError(ended["detail"] or f"no answer from inside ({ended['how']})")
+            raise ZygoteError(self.complaint() or ended["detail"] or f"no answer from inside ({ended['how']})")
 
     def failure(self) -> str:
-        """The last line that the zygote, or what was to start it, complained with."""
+        """Why the zygote, or what was to start it, has ended."""
+        return self.complaint() or "it ended without a word"
+
+    def complaint(self) -> str:
+        """The last line that the zygote, or what was to start it, wrote to stderr."""
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it ended without a word"
+        return lines[-1] if lines else ""
 
     def close(self) -> None:
+        if self._process is not None:
+            if self._process.poll() is None:
+                self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._wait_for_the_keeper()
         self._control.close()
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
         self._errors.close()
+        if self._confinement:
+            self._confinement.close()
         self._course.cleanup()
+
+    def _wait_for_the_keeper(self) -> None:
+        """Until nobody holds the other end: the keeper, which is the last to let go, has ended everything then."""
+        deadline = time.monotonic() + END_SECONDS
+        with suppress(OSError, ValueError):  # closed already
+            while select.select([self._control], [], [], max(deadline - time.monotonic(), 0))[0] and self._control.recv(65536):
+                pass
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +142,13 @@ class Zygote:
                 return b""
             line += part
         return bytes(line[:-1])
+
+
+def _kind() -> str:
+    try:
+        return probing.kind()
+    except CourseError as error:
+        raise ZygoteError(str(error)) from None
 
 
 @functools.cache

@@ -5,7 +5,6 @@ import importlib.metadata
 import importlib.util
 import json
 import re
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -20,7 +19,7 @@ from nbgrader.utils import compute_checksum
 import autograder.checking
 import autograder.exercises
 import course_lib
-from autograder.engine import cluster, scheduler
+from autograder.engine import cluster, probing, scheduler
 from autograder.engine.sandbox import Limits
 from autograder.engine.unit import Unit, UnitResult, release_cells
 from autograder.errors import CourseError
@@ -101,8 +100,8 @@ class Runner:
         """What the engine finds, as it is ready; nothing is written down. Else as `run`."""
         if not todo:
             return
-        if self._walled and not self._dask and not shutil.which("bwrap"):
-            raise scheduler.NoSandbox("bubblewrap is not installed")
+        if self._walled and not self._dask and (walls := probing.probe()).kind == "none":
+            raise scheduler.NoSandbox(walls.why)
         units, jobs = self.units(todo, begin), min(jobs or scheduler.default_jobs(), len(todo))
         yield from cluster.run(units, self._dask) if self._dask else scheduler.run(units, jobs)
 

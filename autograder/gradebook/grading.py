@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from autograder.engine import probing
 from autograder.engine.sandbox import Limits
 from autograder.errors import CourseError
 from autograder.gradebook import by_engine, by_stock, marks, secret
@@ -63,8 +64,8 @@ def grade(
     results = {key: known[key][0] for key in wanted if not force and key in known and known[key][1] == digests[key] and is_kept(room, *key)}
     todo = [key for key in wanted if key not in results]
     begun = set(todo)
-    if todo and (stock or not sandbox):
-        warn()
+    if todo:
+        warn(sandbox and not stock, dask)
 
     def keep(result: Graded) -> None:
         book.keep(result, digests[result.student, result.assignment])
@@ -134,8 +135,11 @@ def writable(room: Classroom) -> None:
         raise CourseError(f"{room.folder} cannot be written to; grading keeps its results there")
 
 
-def warn() -> None:
-    Console(stderr=True).print(STRANGERS, style="yellow", highlight=False)
+def warn(walled: bool, dask: str | None) -> None:
+    """Tell whoever grades what the walls do not stop, when they are none, or none of the best. A cluster's workers choose their own."""
+    note = STRANGERS if not walled else "" if dask else probing.probe().notice()
+    if note:
+        Console(stderr=True).print(note, style="yellow", highlight=False, markup=False)
 
 
 @contextmanager

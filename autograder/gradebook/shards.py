@@ -187,8 +187,8 @@ def grade(
     digests = {key: runner.digest(*key) for key in wanted}
     results = {} if force else {key: found.result for key in wanted if (found := _current(shelf, key, digests[key]))}
     todo = [key for key in wanted if key not in results]
-    if todo and not sandbox:
-        grading.warn()
+    if todo:
+        grading.warn(sandbox, dask)
     with closing(runner.results(todo, jobs=jobs)) as finished, grading.progress(len(todo), quiet) as advance:
         for result in finished:
             key = result.student, result.assignment

@@ -132,6 +132,7 @@ def test_a_bubblewrap_that_does_not_work_is_told_and_nothing_is_run(honest_unit,
     fake.write_text("#!/bin/sh\necho 'bwrap: setting up uid map: Permission denied' >&2\nexit 1\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("COURSE_WALLS", "bubblewrap")
     with pytest.raises(scheduler.NoSandbox, match="uid map: Permission denied"):
         list(scheduler.run([honest_unit], jobs=1))
     assert lanes() == {}

@@ -155,8 +155,16 @@ def test_a_folder_that_takes_no_files_must_be_mended():
 
 def test_a_missing_sandbox_is_a_note_to_instructors(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    finding = doctor.bubblewrap()
+    monkeypatch.setenv("COURSE_WALLS", "bubblewrap")
+    finding = doctor.sandbox()
     assert finding.ok is None and "only instructors" in finding.found and "apt-get install bubblewrap" in finding.advice
+
+
+@pytest.mark.landlock
+def test_landlock_in_the_place_of_bubblewrap_is_a_note_with_the_reason(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    finding = doctor.sandbox()
+    assert finding.ok is None and finding.found.startswith("Landlock works") and "bubblewrap is not installed" in finding.found
 
 
 def test_a_sandbox_that_is_installed_but_forbidden_says_why(monkeypatch, tmp_path):

@@ -231,6 +231,7 @@ def test_the_secret_is_for_the_grader_alone(copy):
 def test_without_bubblewrap_nothing_is_run_unless_it_is_asked_for(copy, everyone, monkeypatch, capfd):
     hand_in(copy, "eva", everyone["late"].text)
     monkeypatch.setattr(shutil, "which", lambda name, *_arguments, **_options: None)
+    monkeypatch.setenv("COURSE_WALLS", "bubblewrap")
     answer = CliRunner().invoke(autograder, ["grade", str(copy)])
     assert answer.exit_code == 1 and "bubblewrap is not installed" in answer.stderr and "--no-sandbox" in answer.stderr
     assert answer.stderr.count("\n") == 1

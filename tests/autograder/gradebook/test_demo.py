@@ -57,6 +57,7 @@ def test_without_a_sandbox_the_demo_says_so_and_goes_on_with_stock_nbgrader(tmp_
 
     find = shutil.which
     monkeypatch.setattr(shutil, "which", no_bubblewrap)
+    monkeypatch.setenv("COURSE_WALLS", "bubblewrap")
     assert demo.demo(tmp_path / "demo", as_json=True) is True
     shown = capsys.readouterr()
     assert "bubblewrap is not installed" in shown.err and {row["status"] for row in json.loads(shown.out)} == {"tampered", "unreadable", "graded"}
