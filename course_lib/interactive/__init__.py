@@ -3,6 +3,19 @@
 from course_lib.interactive.boundary_steps import boundary_steps
 from course_lib.interactive.graph_steps import example_graph, graph_steps
 from course_lib.interactive.plots import bars, digit_grid
+from course_lib.interactive.scale_explorer import scale_explorer
 from course_lib.interactive.show import Choice, InteractiveFigure, Steps, show, show_static
 
-__all__ = ["Choice", "InteractiveFigure", "Steps", "bars", "boundary_steps", "digit_grid", "example_graph", "graph_steps", "show", "show_static"]
+__all__ = [
+    "Choice",
+    "InteractiveFigure",
+    "Steps",
+    "bars",
+    "boundary_steps",
+    "digit_grid",
+    "example_graph",
+    "graph_steps",
+    "scale_explorer",
+    "show",
+    "show_static",
+]
