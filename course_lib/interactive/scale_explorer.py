@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from course_lib.interactive.show import Choice, InteractiveFigure
-from course_lib.interactive.style import BLUE, FAINT, INK, ORANGE, VERMILION, new_figure
+from course_lib.interactive.style import BLUE, FAINT, INK, ORANGE, new_figure
 
 HEAD_WIDTH = 64
 PARTS = ("token table", "positions", "attention", "feed-forward", "norms")
@@ -65,23 +65,40 @@ def gigabytes(count: float) -> str:
     return f"{size:,.0f} GB" if size >= 100 else f"{size:.3g} GB"
 
 
+def share(part: float) -> str:
+    """Per cent with one digit; what is not nothing is not called 0.0%."""
+    return "less than 0.1%" if 0 < part < 0.0005 else f"{part:.1%}"
+
+
+def cards_filled(cards: float) -> str:
+    """3.1% of a card of 80 GB; 1.8 times a card of 80 GB; 37 cards of 80 GB."""
+    if cards >= 10:
+        return f"{cards:,.0f} cards of 80 GB"
+    return f"{cards:.2g} times a card of 80 GB" if cards > 1 else f"{share(cards)} of a card of 80 GB"
+
+
+def duration(days: float) -> str:
+    """331 days, 4.2 hours, 15 seconds."""
+    for size, word in ((1, "days"), (1 / 24, "hours"), (1 / 1440, "minutes")):
+        if days >= 2 * size:
+            return f"{days / size:,.3g} {word}" if days / size < 1000 else f"{days / size:,.0f} {word}"
+    return f"{86_400 * days:.2g} seconds"
+
+
 def draw_size(size: Size) -> Figure:
-    """Left the parameters by part, right the bytes by kind with the memory of one card as a line."""
+    """Left the parameters by part, right the bytes by kind."""
     figure = new_figure(9.4, 3.3)
     left, right = figure.add_axes((0.115, 0.16, 0.36, 0.68)), figure.add_axes((0.6, 0.16, 0.36, 0.68))
     counts = [size.params[part] for part in PARTS]
-    _bars(left, PARTS, counts, [f"{count / size.total:.1%}" for count in counts], BLUE, max(counts))
+    _bars(left, PARTS, counts, [share(count / size.total) for count in counts], BLUE, max(counts))
     left.set_title(f"{short(size.total)} parameters", fontsize=11, color=INK)
     left.set_xlabel("share of all parameters")
     left.set_xticks([])
 
     loads = [size.bytes[kind] for kind in KINDS]
-    widest = max(*loads, size.card_memory)
-    _bars(right, KINDS, loads, [gigabytes(load) for load in loads], ORANGE, widest)
-    right.axvline(size.card_memory, color=VERMILION, linewidth=2, linestyle="--")
-    right.text(size.card_memory, -0.75, "one card, 80 GB", color=INK, fontsize=9, ha="right" if size.card_memory > widest / 2 else "left")
-    right.set_title(f"{gigabytes(size.memory)} to train on one text at a time", fontsize=11, color=INK, pad=16)
-    right.set_xlabel("bytes; the dashed line is what one card holds")
+    _bars(right, KINDS, loads, [gigabytes(load) for load in loads], ORANGE, max(loads))
+    right.set_title(f"{gigabytes(size.memory)} to train on one text at a time", fontsize=11, color=INK)
+    right.set_xlabel(f"together {cards_filled(size.memory / size.card_memory)}")
     right.set_xticks([])
     return figure
 
@@ -111,18 +128,11 @@ def scale_explorer(
         size = measure(layers, width, vocabulary, context)
         largest = max(size.params, key=lambda part: size.params[part])
         fits = "fits" if size.memory <= size.card_memory else "does not fit"
-        time = (
-            f"{size.days:,.0f} days"
-            if size.days >= 10
-            else f"{24 * 3600 * size.days:,.3g} seconds"
-            if size.days < 0.01
-            else f"{24 * size.days:.3g} hours"
-        )
         return (
             f"{layers} layers of width {width:,}, {vocabulary:,} different tokens, texts of {context:,}: {size.total:,} parameters; the largest part "
-            f"({size.params[largest] / size.total:.0%}) of them) is called {largest}. Training on one text at a time takes "
-            f"{gigabytes(size.memory)} and {fits} into one card. Reading {TOKENS_PER_PARAMETER} tokens for each parameter would take {CARDS:,} A100 "
-            f"cards, busy to {UTILISATION:.0%}, {time}."
+            f"({size.params[largest] / size.total:.0%} of them) is called {largest}. Training on one text at a time takes "
+            f"{gigabytes(size.memory)} and {fits} into one card of 80 GB. Reading {TOKENS_PER_PARAMETER} tokens for each parameter would take {CARDS:,} A100 "
+            f"cards, busy to {UTILISATION:.0%}, {duration(size.days)}."
         )
 
     def middle(options: tuple[int, ...], wanted: int) -> int:
@@ -138,5 +148,5 @@ def scale_explorer(
         draw=lambda **values: draw_size(measure(**values)),
         caption=caption,
         alt="Two groups of bars. Left: the parameters of a GPT by part (token table, positions, attention, feed-forward, norms). Right: the bytes "
-        "that training takes, by kind (weights, gradients, optimizer, activations), beside a line for the 80 GB of one card.",
+        "that training takes, by kind (weights, gradients, optimizer, activations), with their sum beside the 80 GB of one card.",
     )
