@@ -65,7 +65,7 @@ def _(x, weight, bias):
     return abs(float(np.dot(x, weight) + bias))
 
 
-@neuron.wrong("the bias added for every input", fails=(ADDS, ON, NEGATIVE))
+@neuron.wrong("the bias added for every input", fails=(ADDS, ON))
 def _(x, weight, bias):
     return max(0.0, float(np.sum(x * weight + bias)))
 
@@ -102,9 +102,9 @@ def layer(student, rng):
     with case("one row, one unit: the neuron of before", hint="x (1, D) times weight (D, 1) is one sum of products."):
         close(student.layer(x[:1], weight[:, :1], bias[:1]), reference_layer(x[:1], weight[:, :1], bias[:1]))
     with case("every unit has its own column of weights, and its own bias", hint="Column j of weight and bias[j] belong to unit j."):
-        row = rng.normal(size=(1, 5))
-        shifted = np.abs(bias) + 10 * np.arange(1, 4) + np.abs(row @ weight).max()  # all positive, each bias another
-        close(student.layer(row, weight, shifted), reference_layer(row, weight, shifted))
+        row, mixed = np.abs(x[:1]), np.abs(weight) * [1, -1, 1]  # the second sum is negative before its bias
+        shifted = 10 * np.arange(1, 4) + (row @ np.abs(mixed)).max()  # all positive, each bias another
+        close(student.layer(row, mixed, shifted), reference_layer(row, mixed, shifted))
     with case("a batch: every row gets its own answer", hint="x @ weight does all rows at once; do not sum over them."):
         close(student.layer(x, weight, bias + 1), reference_layer(x, weight, bias + 1))
     with case("as many units as inputs", hint="With a square weight a transpose goes unnoticed: unit j takes column j, not row j."):
@@ -142,8 +142,15 @@ def _(x, weight, bias):
 
 layer.slip("no comparison with 0", ("max(total, 0.0)", "total"), of="one number at a time", fails=(BATCH, SQUARE, RELU))
 layer.slip("the bias of the first unit for all", ("bias[j]", "bias[0]"), of="one number at a time", fails=(OWN, BATCH, SQUARE))
-layer.slip("rows and columns of the weight swapped", ("weight[i, j]", "weight[j, i]"), of="one number at a time", fails=(OWN, BATCH, SQUARE, RELU))
+layer.slip("rows and columns of the weight swapped", ("weight[i, j]", "weight[j, i]"), of="one number at a time",
+    fails=(ONE_UNIT, OWN, BATCH, SQUARE, RELU, "leaves its inputs as they were"))  # fmt: skip
 layer.slip("only the last row kept", ("out[n, j]", "out[-1, j]"), of="one number at a time", fails=(BATCH, SQUARE, RELU))
+
+
+@layer.wrong("transposed until the shapes fit", fails=SQUARE)
+def _(x, weight, bias):
+    fits = weight.T if weight.shape[1] == x.shape[1] else weight
+    return np.maximum(x @ fits + bias, 0)
 
 
 @layer.wrong("the bias left out", fails=(ONE_UNIT, OWN, BATCH, SQUARE))
@@ -182,8 +189,8 @@ def mlp_params(student, rng):
         same(student.mlp_params(sizes[:3]), counting.mlp_params(sizes[:3]))
     with case("any depth", hint="Go through all neighbouring pairs of sizes, not only the first two."):
         same(student.mlp_params(sizes), counting.mlp_params(sizes))
-    with case("counts in the billions stay exact", hint="Whole numbers of Python never overflow; NumPy's int32 and floats do not hold every one."):
-        huge = [94_906_267, 94_906_249, 3]
+    with case("enormous counts stay exact", hint="Whole numbers of Python never overflow; NumPy's int32 and floats do not hold every one."):
+        huge = [94_906_268, 94_906_281, 3]  # an odd number above 2**53
         same(student.mlp_params(huge), counting.mlp_params(huge))
     with case("sizes may be a tuple, and stay as they were", side=True):
         same(student.mlp_params(tuple(sizes)), counting.mlp_params(sizes))
@@ -195,7 +202,7 @@ ONE, HIDDEN, DEPTH, EXACT, TUPLE = (
     "one layer: a weight for each pair, a bias for each output",
     "a hidden layer: two tables of weights, two rows of biases",
     "any depth",
-    "counts in the billions stay exact",
+    "enormous counts stay exact",
     "sizes may be a tuple, and stay as they were",
 )
 
