@@ -131,8 +131,8 @@ def scale_explorer(
         return (
             f"{layers} layers of width {width:,}, {vocabulary:,} different tokens, texts of {context:,}: {size.total:,} parameters; the largest part "
             f"({size.params[largest] / size.total:.0%} of them) is called {largest}. Training on one text at a time takes "
-            f"{gigabytes(size.memory)} and {fits} into one card of 80 GB. Reading {TOKENS_PER_PARAMETER} tokens for each parameter would take {CARDS:,} A100 "
-            f"cards, busy to {UTILISATION:.0%}, {duration(size.days)}."
+            f"{gigabytes(size.memory)} and {fits} into one card of 80 GB. Reading "
+            f"{TOKENS_PER_PARAMETER} tokens for each parameter would take {CARDS:,} A100 cards, busy to {UTILISATION:.0%}, {duration(size.days)}."
         )
 
     def middle(options: tuple[int, ...], wanted: int) -> int:
