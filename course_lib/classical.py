@@ -126,4 +126,4 @@ def stored() -> list[Outcome]:
 
 def stored_about() -> str:
     """When, where and with which command the stored outcomes were made."""
-    return "{date}, {machine}: {command}".format(**_file())
+    return "{date}, {machine}, {versions}: {command}".format(**_file())

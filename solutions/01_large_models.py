@@ -386,6 +386,8 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
+# (PyTorch, here `torch`, is the library that most large models are written in. Chapter 05 introduces it; in this chapter it only counts.)
+#
 # So parameters and work part company here, and you should count both. (The picture's edge is padded with zeros, so that there are as many
 # places as pixels.)
 
@@ -908,7 +910,7 @@ print(
 #
 # **Fair** means: the same pictures for all, and the same effort. Each method has settings to choose (how many neighbours? how wide?). Each
 # may try 12 of them, by five-fold cross-validation: train on four fifths of the training pictures, ask the last fifth, five times over.
-# Only with its best setting does it see the held-out pictures, once. **Predict:** with all 1,438 training pictures, averaged over eight
+# Only with its best setting does it see the held-out pictures, once. **Predict:** with all 1,438 training pictures, averaged over six
 # random splits, which place does the network take?
 
 # %% predict="network_place"
@@ -928,7 +930,7 @@ scores = {
     for rows in (100, 400, 1438)
     for method in methods
 }
-print("eight splits;", stored_about(), "\n")
+print("six splits;", stored_about(), "\n")
 for rows in (100, 400, 1438):
     print(f"{rows} training pictures")
     for method in sorted(methods, key=lambda method: -scores[rows, method].mean()):
@@ -944,7 +946,7 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
-# The numbers above were computed beforehand (that takes a quarter of an hour); you can watch one of the twenty-four comparisons now, the
+# The numbers above were computed beforehand (that takes a quarter of an hour); you can watch one of the eighteen comparisons now, the
 # first split with 100 training pictures, tuned from scratch. (The forest takes longest and is left out; the network takes second longest.)
 
 # %% train
@@ -966,7 +968,7 @@ for place, (method, marker, colour) in enumerate(styles):
         at = column + 0.14 * (place - 2)
         interval = mean_and_interval(scores[rows, method])
         width = [[interval.mean - interval.low], [interval.high - interval.mean]]
-        axis.plot(np.full(8, at) + 0.03, scores[rows, method], ".", color="0.75", markersize=4)
+        axis.plot(np.full(6, at) + 0.03, scores[rows, method], ".", color="0.75", markersize=4)
         axis.errorbar(at, interval.mean, width, color=colour, capsize=3)
         axis.plot(
             at, interval.mean, marker, color=colour, markersize=7, label=None if column else method
@@ -978,7 +980,7 @@ axis.spines[["top", "right"]].set_visible(False)
 plt.close(figure)
 show_static(
     figure,
-    alt="Held-out accuracy of five methods after training on 100, 400 and 1,438 pictures, with intervals and the eight single splits as dots. "
+    alt="Held-out accuracy of five methods after training on 100, 400 and 1,438 pictures, with intervals and the six single splits as dots. "
     "All rise with the number of pictures; the support vector machine is highest throughout.",
 )
 
@@ -1010,7 +1012,7 @@ for rows in (100, 400, 1438):
 # *everything else* first. The rule is modest: **with few data of a known kind, try the classical methods first. They are quicker to tune,
 # and they may win.**
 #
-# (The honest small print: the eight splits draw from the same 1,797 pictures, so their intervals are a little too narrow; the writers of the
+# (The honest small print: the six splits draw from the same 1,797 pictures, so their intervals are a little too narrow; the writers of the
 # test pictures also wrote training pictures; and each method got 12 settings *that we thought sensible*.)
 
 # %% [markdown] lang="en"

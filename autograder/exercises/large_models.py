@@ -6,7 +6,7 @@ import numpy as np
 
 from autograder.checking import case, close, exercise, holds, inputs_unchanged, same
 from course_lib.scale import counting, flops, hardware, memory
-from course_lib.scale.models import BERT_BASE, BERT_LARGE, GPT2, TransformerShape
+from course_lib.scale.models import BERT_BASE, BERT_LARGE, GPT2, GPT3, TransformerShape
 
 LAYERS = ("course_lib.scratch.functional", "course_lib.scratch.layers", "course_lib.scratch.mlp")
 COUNTING = "course_lib.scale.counting"
@@ -371,10 +371,11 @@ def _(inputs, hidden, layers, biases):
 def block_params(student, rng):
     """One block of a Transformer."""
     with case(
-        "the block of GPT-2 and BERT-base",
+        "the blocks of GPT-2, of GPT-3, and others four times as wide inside",
         hint="Attention: four maps d → d. Feed-forward: d → h and h → d. Two layer norms of 2d. All maps have biases.",
     ):
-        same(student.block_params(GPT2.width, GPT2.hidden), counting.block_params(GPT2.width, GPT2.hidden))
+        for size in (GPT2.width, GPT3.width, int(rng.integers(8, 200))):
+            same(student.block_params(size, 4 * size), counting.block_params(size, 4 * size))
     width, hidden = (int(number) for number in rng.choice(np.arange(8, 200), size=2, replace=False))
     attention, norms = counting.attention_params(width), 2 * counting.layer_norm_params(width)
     with case(
@@ -391,7 +392,7 @@ def block_params(student, rng):
 
 
 GPT_BLOCK, FIXED, UNIT, WIDTHS = (
-    "the block of GPT-2 and BERT-base",
+    "the blocks of GPT-2, of GPT-3, and others four times as wide inside",
     "what does not depend on the feed-forward width",
     "each further feed-forward unit costs its weights in and out, and one bias",
     "any width, any feed-forward width",
@@ -436,7 +437,12 @@ def _(width, hidden):
     "large_models.mend_bert_params",
     points=3,
     reference=COUNTING,
-    mends=("BERT-base", "BERT-large", "a longer text costs a row of the table for each position, and no more", "another layer costs one block"),
+    mends=(
+        "BERT-base, and a very small BERT",
+        "BERT-large",
+        "a longer text costs a row of the table for each position, and no more",
+        "another layer costs one block",
+    ),
 )
 def mend_bert_params(student, rng):
     """How many parameters has BERT?"""
@@ -448,8 +454,13 @@ def mend_bert_params(student, rng):
     def count(shape):
         return student.mend_bert_params(shape.vocabulary, shape.positions, shape.segments, shape.width, shape.hidden, shape.layers)
 
-    with case("BERT-base", hint="All positions of a text go through the same blocks. What does each table of the embedding hold one row for?"):
-        same(count(BERT_BASE), counting.transformer_params(BERT_BASE))
+    with case(
+        "BERT-base, and a very small BERT",
+        hint="All positions of a text go through the same blocks. What does each table of the embedding hold one row for?",
+    ):
+        small = shape(vocabulary=int(rng.integers(50, 90)), positions=int(rng.integers(5, 40)), hidden=int(rng.integers(30, 60)))
+        for one in (BERT_BASE, small):
+            same(count(one), counting.transformer_params(one))
     with case("BERT-large", hint="Nothing about BERT-base may be written into the program as a number."):
         same(count(BERT_LARGE), counting.transformer_params(BERT_LARGE))
     positions, layers = (int(number) for number in rng.integers(5, 40, size=2))
@@ -458,6 +469,7 @@ def mend_bert_params(student, rng):
         hint="The same weights serve every position, as a kernel serves every place.",
     ):
         same(count(shape(positions=positions + 7)) - count(shape(positions=positions)), 7 * 24)
+        holds(bool(count(shape(vocabulary=1, positions=1)) > 3 * counting.block_params(24, 50)), "The blocks have gone, and not only their copies.")
     with case("another layer costs one block", hint="Each of the layers has weights of its own; positions do not."):
         same(count(shape(layers=layers + 1)) - count(shape(layers=layers)), counting.block_params(24, 50))
     with case("another word, or another segment, costs one row", side=True):
@@ -466,7 +478,7 @@ def mend_bert_params(student, rng):
 
 
 BASE, LARGE, LONGER, LAYER, ROW = (
-    "BERT-base",
+    "BERT-base, and a very small BERT",
     "BERT-large",
     "a longer text costs a row of the table for each position, and no more",
     "another layer costs one block",
@@ -486,12 +498,14 @@ def _(vocabulary, positions, segments, width, hidden, layers):
 
 mend_bert_params.slip("a block for every position, as it was found", ("layers * (attention", "positions * layers * (attention"), of="part by part",
     fails=(BASE, LARGE, LONGER, LAYER))  # fmt: skip
-mend_bert_params.slip("the same block in all layers", ("layers * (attention", "1 * (attention"), of="part by part", fails=(BASE, LARGE, LAYER))
+mend_bert_params.slip(
+    "the same block in all layers", ("layers * (attention", "1 * (attention"), of="part by part", fails=(BASE, LARGE, LONGER, LAYER)
+)
 mend_bert_params.slip("a block for every segment", ("layers * (attention", "segments * layers * (attention"), of="part by part",
     fails=(BASE, LARGE, LAYER, ROW))  # fmt: skip
 mend_bert_params.slip("positions thrown out altogether", ("(vocabulary + positions + segments)", "(vocabulary + segments)"), of="part by part",
     fails=(BASE, LARGE, LONGER))  # fmt: skip
-mend_bert_params.slip("512 written as a number", ("vocabulary + positions +", "vocabulary + 512 +"), of="part by part", fails=LONGER)
+mend_bert_params.slip("512 written as a number", ("vocabulary + positions +", "vocabulary + 512 +"), of="part by part", fails=(BASE, LONGER))
 mend_bert_params.slip("attention at every position, the rest shared", ("(attention + feed", "(positions * attention + feed"), of="part by part",
     fails=(BASE, LARGE, LONGER, LAYER))  # fmt: skip
 

@@ -22,7 +22,7 @@ def test_every_method_may_try_as_many_settings_as_any_other(method):
 def test_the_stored_run_is_complete():
     outcomes = classical.stored()
     keys = {(outcome.method, outcome.rows, outcome.seed) for outcome in outcomes}
-    assert keys == {(method.name, rows, seed) for method in classical.METHODS for rows in (100, 400, 1438) for seed in range(8)}
+    assert keys == {(method.name, rows, seed) for method in classical.METHODS for rows in (100, 400, 1438) for seed in range(6)}
     assert len(outcomes) == len(keys)
     for outcome in outcomes:
         method = next(method for method in classical.METHODS if method.name == outcome.method)
