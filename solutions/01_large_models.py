@@ -28,12 +28,19 @@
 import itertools
 import time
 
-import matplotlib.pyplot as plt
 import numpy as np
 
 from autograder import check, predict, progress_board
 from course_lib.data import digits
-from course_lib.interactive import digit_grid, scale_explorer, show, show_static
+from course_lib.interactive import (
+    digit_grid,
+    fence,
+    methods_over_splits,
+    scale_explorer,
+    show,
+    show_static,
+    sizes,
+)
 from course_lib.scale.hardware import A100, H100, matmul_flops_per_second
 from course_lib.scale.models import BERT_BASE, BERT_LARGE, GPT2, GPT2_XL, GPT3, LLAMA_7B
 
@@ -74,7 +81,7 @@ show_static(
 #
 # One of the source articles calls a neural network a model that *imitates* how the neurons of the brain are wired and work. The name comes
 # from there, and the formula above is all of it. A nerve cell has a life in time, fires in pulses, and is thousands of times more
-# complicated.
+# complicated. (The same article counts nodes and the connections between them, and forgets the biases. We will not.)
 
 
 # %% exercise="neuron" minutes=5 level=1
@@ -261,41 +268,9 @@ predict.reveal(
 
 # %%
 best = fits[3][0]
-folds, fold_biases = best.coefs_[0], best.intercepts_[0]  # (2, 3), (3,)
 scores = network(points, best.coefs_, best.intercepts_)[:, 0]
-
-figure, (plane, line) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
-along = np.linspace(-3, 3, 2)
-for unit, (a, b) in enumerate(folds.T):
-    across = np.array([a, b]) / (a**2 + b**2)
-    foot = -fold_biases[unit] * across  # the point of the line that is nearest to the centre
-    plane.plot(
-        foot[0] - along * across[1] * 5, foot[1] + along * across[0] * 5, color="0.2", lw=1.5
-    )
-for label, marker, colour in ((0, "o", "#0072B2"), (1, "^", "#E69F00")):
-    name = ("disc", "ring")[label]
-    plane.plot(*points[ring == label].T, marker, color=colour, markersize=4, label=name)
-    height = np.random.default_rng(1).uniform(-0.4, 0.4, size=(ring == label).sum())
-    line.plot(scores[ring == label], height + label, marker, color=colour, markersize=4)
-line.axvline(0, color="0.2", linestyle="--")
-plane.set(
-    xlim=(-2, 2),
-    ylim=(-2, 2),
-    aspect="equal",
-    xlabel="x₁",
-    ylabel="x₂",
-    title="the input, and three lines",
-)
-line.set(
-    xlabel="score of the last layer",
-    yticks=[0, 1],
-    yticklabels=["disc", "ring"],
-    title="what the last layer sees",
-)
-plane.legend(loc="upper right", fontsize=9)
-plt.close(figure)
 show_static(
-    figure,
+    fence(points, ring, best.coefs_[0], best.intercepts_[0], scores, names=("disc", "ring")),
     alt="Left: a disc of points inside a ring of points, and three lines that form a triangle around the disc. "
     "Right: all points along one axis, those of the disc on one side of zero, those of the ring on the other.",
 )
@@ -306,7 +281,7 @@ show_static(
 # each layer represents the input anew, in a form in which the next has an easier task.
 #
 # One of the source articles adds that these features are *low-dimensional*. Sometimes; here it is the reverse. The point had 2 coordinates
-# and got 3, and it could not have been done with fewer. Our digit reader turns 64 pixels into 64 numbers, and BERT turns the 768 numbers of
+# and got 3, and a layer of 2 such neurons could not have done it. Our digit reader turns 64 pixels into 64 numbers, and BERT turns the 768 numbers of
 # a word into 3,072 and back, in each of its 12 layers. What makes a representation good is that it makes the next step simple, not that it
 # is small.
 #
@@ -665,22 +640,17 @@ for name, count in models.items():
     print(f"{name:18s} {count:16,}")
 
 # %%
-figure, axis = plt.subplots(figsize=(8, 3.4), layout="constrained")
-axis.barh(list(models), list(models.values()), color="#0072B2", edgecolor="0.2")
-axis.axvspan(1e6, 1e9, color="0.88", zorder=0)
-axis.axvspan(1e10, 1e11, color="#FDEBC8", zorder=0)
-axis.text(3e7, -0.9, "“millions to\nhundreds of millions”", ha="center", fontsize=8.5)
-axis.text(3e10, -0.9, "“tens of\nbillions”", ha="center", fontsize=8.5)
-axis.set(xscale="log", xlim=(1e3, 1e12), xticks=10.0 ** np.arange(3, 13))
-axis.set_xlabel("parameters; each step of the axis is ten times as many")
-axis.invert_yaxis()
-axis.set_ylim(6.6, -1.7)
-axis.spines[["top", "right"]].set_visible(False)
-plt.close(figure)
 show_static(
-    figure,
-    alt="Bars of parameter counts on a logarithmic axis, from our digit reader with 4,810 to GPT-3 with 175 billion. Two bands mark what two "
-    "source articles call large: millions to hundreds of millions, and tens of billions. No model shown here lies in the second band.",
+    sizes(
+        models,
+        bands={
+            "“millions to\nhundreds of millions”": (1e6, 1e9),
+            "“tens of\nbillions”": (1e10, 1e11),
+        },
+    ),
+    alt="Bars of parameter counts on a logarithmic axis, from our digit reader with 4,810 to GPT-3 with 175 billion. "
+    "Two bands mark what two source articles call large: millions to hundreds of millions, and tens of billions. "
+    "No model shown here lies in the second band.",
 )
 
 # %% [markdown] lang="en"
@@ -946,7 +916,7 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
-# The numbers above were computed beforehand (that takes a quarter of an hour); you can watch one of the eighteen comparisons now, the
+# The numbers above were computed beforehand (that takes ten minutes or more); you can watch one of the eighteen comparisons now, the
 # first split with 100 training pictures, tuned from scratch. (The forest takes longest and is left out; the network takes second longest.)
 
 # %% train
@@ -961,25 +931,8 @@ for outcome in compare_one(100, 0, quick):
     )
 
 # %%
-figure, axis = plt.subplots(figsize=(8.6, 3.8), layout="constrained")
-styles = zip(methods, "osD^v", ("#0072B2", "0.45", "0.1", "#CC79A7", "#D55E00"), strict=True)
-for place, (method, marker, colour) in enumerate(styles):
-    for column, rows in enumerate((100, 400, 1438)):
-        at = column + 0.14 * (place - 2)
-        interval = mean_and_interval(scores[rows, method])
-        width = [[interval.mean - interval.low], [interval.high - interval.mean]]
-        axis.plot(np.full(6, at) + 0.03, scores[rows, method], ".", color="0.75", markersize=4)
-        axis.errorbar(at, interval.mean, width, color=colour, capsize=3)
-        axis.plot(
-            at, interval.mean, marker, color=colour, markersize=7, label=None if column else method
-        )
-axis.set_xticks(range(3), ["100 pictures", "400 pictures", "1,438 pictures"])
-axis.set(ylabel="held-out accuracy", xlabel="trained on")
-axis.legend(loc="lower right", fontsize=9, frameon=False)
-axis.spines[["top", "right"]].set_visible(False)
-plt.close(figure)
 show_static(
-    figure,
+    methods_over_splits(scores),
     alt="Held-out accuracy of five methods after training on 100, 400 and 1,438 pictures, with intervals and the six single splits as dots. "
     "All rise with the number of pictures; the support vector machine is highest throughout.",
 )

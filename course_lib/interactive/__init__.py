@@ -5,6 +5,7 @@ from course_lib.interactive.graph_steps import example_graph, graph_steps
 from course_lib.interactive.plots import bars, digit_grid
 from course_lib.interactive.scale_explorer import scale_explorer
 from course_lib.interactive.show import Choice, InteractiveFigure, Steps, show, show_static
+from course_lib.interactive.size_plots import fence, methods_over_splits, sizes
 
 __all__ = [
     "Choice",
@@ -14,8 +15,11 @@ __all__ = [
     "boundary_steps",
     "digit_grid",
     "example_graph",
+    "fence",
     "graph_steps",
+    "methods_over_splits",
     "scale_explorer",
     "show",
     "show_static",
+    "sizes",
 ]
