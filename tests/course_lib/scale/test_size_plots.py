@@ -33,7 +33,7 @@ def test_methods_stand_at_their_means_with_every_split_beside_them():
     rng = np.random.default_rng(0)
     scores = {(rows, method): rng.uniform(0.8, 1, size=6) for rows in (100, 400) for method in ("one", "two")}
     (axes,) = methods_over_splits(scores).axes
-    shown = {tuple(np.round(line.get_ydata(), 9)) for line in axes.lines}
+    shown = {tuple(np.round(np.asarray(line.get_ydata(), dtype=float), 9)) for line in axes.lines}
     for values in scores.values():
         assert tuple(np.round(values, 9)) in shown
         assert (round(float(mean_and_interval(values).mean), 9),) in shown
