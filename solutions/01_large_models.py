@@ -993,8 +993,8 @@ for rows in (100, 400, 1438):
 # **Read it slowly.** With 100 pictures, six splits cannot tell the network from any of the others: every interval contains 0. With 400, the
 # support vector machine and the nearest neighbours beat it by about two points. With all 1,438 it has caught up with some: it is ahead of
 # logistic regression, which is the same thing without a hidden layer, and level with the forest; the support vector machine is still ahead
-# by about one point, and the nearest neighbours by more than half a point. The network gains most from more pictures (2.3 points from 400
-# to 1,438, the support vector machine 1.2), and it was by far the dearest to tune:
+# by about one point, and the nearest neighbours by more than half a point. The network gains most from more pictures (2.4 points from 400
+# to 1,438, the support vector machine 1.1), and it was by far the dearest to tune:
 
 # %%
 for method in methods:
