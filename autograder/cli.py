@@ -214,9 +214,13 @@ def grade(
     stock: Annotated[bool, typer.Option("--stock", help="Let stock nbgrader grade, with your own rights.")] = False,
     no_sandbox: Annotated[bool, typer.Option("--no-sandbox", help="Run students' programs with your own rights.")] = False,
     dask: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Grade on a Dask cluster, such as tcp://node1:8786.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Grade one of N shares into CLASS/shards, for `autograder merge`; nothing else is written.")
+    ] = None,
     cell_seconds: Annotated[float, typer.Option(min=0.1, help="Longest time for one cell.")] = 30,
     submission_seconds: Annotated[float, typer.Option(min=1, help="Longest time for one submission.")] = 300,
     memory: Annotated[int, typer.Option(min=64, help="Most memory of one submission, in MB.")] = 1536,
+    all_cells: Annotated[bool, typer.Option("--all-cells", help="Also run the chapter's demonstrations, on which no score depends.")] = False,
     seed_of: Annotated[str | None, typer.Option(metavar="STUDENT", help="Grade nothing; print what a student's draws come from.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -228,9 +232,31 @@ def grade(
         seeds = room.seeds_of(folder, seed_of, assignment)
         _print_json(seeds) if as_json else typer.echo("\n".join(f"{name} {seed}" for name, seed in seeds.items()))
         return
-    limits = Limits(cell=cell_seconds, submission=submission_seconds, memory=memory * 2**20)
-    results = room.grade(folder, assignment, student, force, quiet=as_json, jobs=jobs, stock=stock, sandbox=not no_sandbox, limits=limits, dask=dask)
+    options: dict[str, Any] = {"quiet": as_json, "jobs": jobs, "sandbox": not no_sandbox, "dask": dask, "all_cells": all_cells}
+    options["limits"] = Limits(cell=cell_seconds, submission=submission_seconds, memory=memory * 2**20)
+    if shard is None:
+        results = room.grade(folder, assignment, student, force, stock=stock, **options)
+    elif stock:
+        raise CourseError("--stock lets nbgrader write the gradebook by itself; --shard is for the engine")
+    else:
+        from autograder.gradebook import shards
+
+        results = shards.grade(folder, shard, assignment, student, force, **options)
     _print_json([asdict(result) for result in results]) if as_json else room.show(results)
+
+
+@command(autograder)
+def merge(
+    folder: ClassFolder,
+    assignment: Annotated[str | None, typer.Option(help="One assignment, such as 03_backprop.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record what `grade --shard` has found. Exit code 0 when all that is submitted is graded, 2 when something is missing."""
+    from autograder.gradebook import shards as room
+
+    merged = room.merge(folder, assignment, quiet=as_json)
+    _print_json(asdict(merged)) if as_json else room.show(merged)
+    raise SystemExit(2 if merged.missing else 0)
 
 
 @command(autograder)
@@ -268,11 +294,12 @@ def demo(
 def bench(
     students: Annotated[int, typer.Option(min=1, help="Size of the class.")] = 40,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many at a time in the engine.")] = None,
+    all_cells: Annotated[bool, typer.Option("--all-cells", help="The engine, too, runs the chapter's demonstrations.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Grade the same class by stock nbgrader and by the engine, and compare time and scores."""
     from autograder.gradebook import bench as room
 
-    measured = room.bench(students, jobs, quiet=as_json)
+    measured = room.bench(students, jobs, all_cells, quiet=as_json)
     room.show(measured, as_json)
     raise SystemExit(0 if measured.same_scores else 1)

@@ -50,6 +50,7 @@ split = digits(seed=0)
 x_train, y_train, x_test, y_test = split.x_train, split.y_train, split.x_test, split.y_test
 print(split)
 
+# %%
 show_static(
     digit_grid(x_train[:10], titles=[str(label) for label in y_train[:10]]),
     alt="Ten handwritten digits, eight by eight grey pixels each, with their labels above.",

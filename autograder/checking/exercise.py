@@ -251,11 +251,8 @@ def _source_of(exercise_name: str, kind: str, name: str, value: Any) -> str:
     file = sys.modules[value.__module__].__file__
     if file is None:
         raise CheckError(f"the source of {name!r} cannot be found")
-    tree, text = _parsed(file)
-    imports = [ast.get_source_segment(text, node) or "" for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom) and not _own(node)]
-    for node in tree.body:
-        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or not node.decorator_list:
-            continue
+    definitions, imports, lines = _parsed(file)
+    for node in definitions:
         call = node.decorator_list[0]
         if (
             isinstance(call, ast.Call)
@@ -266,16 +263,20 @@ def _source_of(exercise_name: str, kind: str, name: str, value: Any) -> str:
             and isinstance(call.args[0], ast.Constant)
             and call.args[0].value == name
         ):
-            body = textwrap.dedent("\n".join(text.splitlines()[node.lineno - 1 : node.end_lineno]))
+            body = textwrap.dedent("\n".join(lines[node.lineno - 1 : node.end_lineno]))
             marked = re.sub(rf"(?<![.\w]){node.name}\b", "\0", body, count=1 if node.name == "_" else 0)
             return "\n".join([*imports, "", "", marked]) + "\n"
     raise CheckError(f"the source of {kind} solution {name!r} of {exercise_name} was not found in {file}")
 
 
 @functools.lru_cache(maxsize=8)
-def _parsed(file: str) -> tuple[ast.Module, str]:
+def _parsed(file: str) -> tuple[list[ast.FunctionDef | ast.ClassDef], list[str], list[str]]:
+    """What an exercises file decorates, what it imports from elsewhere than the course, and its lines."""
     text = Path(file).read_text(encoding="utf-8")
-    return ast.parse(text), text
+    body = ast.parse(text).body
+    decorated = [node for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.decorator_list]
+    imports = [ast.unparse(node) for node in body if isinstance(node, ast.Import | ast.ImportFrom) and not _own(node)]
+    return decorated, imports, text.splitlines()
 
 
 def _own(node: ast.Import | ast.ImportFrom) -> bool:

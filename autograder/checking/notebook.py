@@ -27,7 +27,7 @@ from autograder.checking.check import MIMETYPE
 from autograder.checking.exercise import Exercise, load_chapter
 from autograder.checking.results import ExerciseResult, result_from_dict
 from autograder.errors import CourseError
-from autograder.release.source import CHECK, REVEAL
+from autograder.release.chapters import CHECK, REVEAL
 
 GRACE = 10  # seconds that an interrupted cell has to stop; a kernel that takes longer is given up
 SHOWN_FAULTS = 10  # cells listed on a terminal; --json lists all

@@ -3,7 +3,9 @@
 Every worker needs the course installed as it is here, and bubblewrap. A unit whose worker dies is done again by another.
 """
 
+import itertools
 from collections.abc import Generator, Iterable
+from typing import Any
 
 from autograder.engine import lane
 from autograder.engine.scheduler import NoSandbox
@@ -22,25 +24,25 @@ def run(units: Iterable[Unit], address: str) -> Generator[UnitResult]:
         raise CourseError("--dask needs the package distributed: pip install 'large-models-from-scratch[cluster]'") from None
     try:
         client = Client(address, timeout=ANSWER_SECONDS)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise CourseError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
         waiting, begun, finished = iter(units), {}, as_completed()
 
-        def begin() -> None:
-            unit = next(waiting, None)
-            if unit is not None:
+        def keep_busy() -> None:
+            """Workers come and go while a class is graded."""
+            threads: Any = client.nthreads()
+            for unit in itertools.islice(waiting, max(2 * sum(threads.values()) - len(begun), 2 - len(begun), 0)):
                 future = client.submit(lane.work, unit, pure=True, retries=RETRIES)
                 begun[future.key] = unit
                 finished.add(future)
 
-        for _ in range(max(2 * sum(client.nthreads().values()), 2)):
-            begin()
+        keep_busy()
         for future in finished:
             unit = begun.pop(future.key)
             answer = future.exception() or future.result()
             future.release()
-            begin()
+            keep_busy()
             if isinstance(answer, lane.NoWalls):
                 raise NoSandbox(answer.why)
             yield answer if isinstance(answer, UnitResult) else nothing_earned(unit, "crashed", f"the cluster failed at it: {_why(answer)}")

@@ -89,9 +89,12 @@ class _Lane:
         with suppress(OSError):  # it has died, as will be seen when its answer is waited for
             self.stream.send(unit)
 
-    def finish(self) -> None:
-        """Let it end by itself, if it does so soon."""
+    def dismiss(self) -> None:
+        """There is no more work: it may end by itself."""
         self.stream.close()
+
+    def finish(self) -> None:
+        """Wait for its end, if that comes soon."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
 
@@ -136,6 +139,8 @@ class _Pool:
             self._listen()
 
     def finish(self) -> None:
+        for lane in self._lanes:
+            lane.dismiss()
         for lane in self._lanes:
             lane.finish()
 

@@ -129,6 +129,7 @@ class RemoteStudent:
         self._submission, self._needs, self._run_state = submission, needs, run
         self.last_arguments: tuple = ()
         self.last_changed: tuple[int, ...] = ()
+        self._handles: dict[str, Handle] = {}
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -136,10 +137,15 @@ class RemoteStudent:
         if name not in self._needs:
             raise CheckError(f"the exercise never asked for {name!r}")
         seconds = self._remaining()
+        if name in self._handles:
+            return self._handles[name]
         answer = self._submission.ask("get", self._needs[name], seconds, seconds=seconds)
         if answer == ("absent",):
             raise NotWritten(f"`{self._needs[name]}` is not there.")
-        return self._result(answer, name, ())
+        found = self._result(answer, name, ())
+        if isinstance(found, Handle):  # stays with the student, where it may change; what it is called does not
+            self._handles[name] = found
+        return found
 
     def _call(self, function: Any, name: str, arguments: tuple, named: dict) -> Any:
         seconds = self._remaining()

@@ -14,7 +14,7 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from autograder.checking.cases import Run, StudentError
@@ -22,11 +22,12 @@ from autograder.checking.check import Score
 from autograder.checking.exercise import Exercise, load_chapter
 from autograder.checking.limits import TimeUp, within
 from autograder.checking.results import ExerciseResult
+from autograder.engine.needed import Code, Kind, needed
 from autograder.engine.sandbox import Limits
 from autograder.engine.submission import RemoteStudent, Submission
 from autograder.engine.worker import Zygote, ZygoteError, discard_zygotes, zygote_for
 from autograder.engine.zygote import mapped_bytes
-from autograder.release.source import CHECK
+from autograder.release.chapters import CHECK
 
 Status = Literal["graded", "crashed", "timeout", "memory", "tampered", "unreadable"]
 MAX_NOTEBOOK = 20 * 2**20  # bytes
@@ -36,7 +37,7 @@ CHECK_SECONDS = 10  # that the check itself may take, beyond the limits of its c
 CHECK_MEMORY = 2**30  # bytes that it may take: numbers that should be objects, or lists that should be numbers, can grow in its own hands
 ATTEMPTS = 2  # at a submission with which the sandbox itself was lost, as may happen to an honest one when a machine runs out of memory
 KEPT_OUTPUTS = 50  # of the largest size are kept of one notebook
-CELL_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+CELL_ID = re.compile(r"(?!put-)[a-zA-Z0-9_-]{1,64}")  # the engine's own begin with put-
 TAG = re.compile("<(?=[a-zA-Z/!?])")  # of HTML in a student's prose, which a grader's browser would act on: with a space after it, it is text
 SKIPPED_TAGS = {"train", "figure"}
 
@@ -49,6 +50,7 @@ class Unit:
     release     the cells of the release, as `release_cells` gives them
     seed        what the draws of the checks come from; secret until it is shown on appeal
     fault       why there are no bytes; "" when there are
+    all_cells   also run the cells of the release on which no verdict depends, for their outputs
     """
 
     student: str
@@ -60,6 +62,7 @@ class Unit:
     limits: Limits = field(default_factory=Limits)
     walled: bool = True
     fault: str = ""
+    all_cells: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,11 @@ def nothing_earned(unit: Unit, status: Status, reason: str, seconds: float = 0.0
     cells = tuple(CellGrade(grading["grade_id"], 0.0, float(grading["points"])) for grading in graded)
     maximum = sum(cell.points for cell in cells)
     return UnitResult(unit.student, unit.assignment, status, reason, 0.0, maximum, cells, (), "", round(seconds, 3))
+
+
+def cells_that_run(unit: Unit) -> set[str]:
+    """Ids of the code cells of a submission that the engine runs, checks left out. ValueError when it is no notebook."""
+    return _Grading(unit, {}, read_notebook(unit.notebook)).needed()
 
 
 def run_unit(unit: Unit) -> UnitResult:
@@ -187,7 +195,8 @@ class _Grading:
         self._released = {cell["nbgrader"]["grade_id"]: cell for cell in unit.release if cell["nbgrader"]}
         self._graded = {grade_id: cell for grade_id, cell in self._released.items() if cell["nbgrader"].get("grade")}
         self._prose = {cell["source"] for cell in unit.release if cell["cell_type"] != "code"}
-        self._skipped = {cell["id"] for cell in unit.release if SKIPPED_TAGS & set(cell["tags"])}
+        self._plain = {cell["source"]: cell for cell in unit.release if cell["cell_type"] == "code"}
+        self._long = {cell["id"] for cell in unit.release if SKIPPED_TAGS & set(cell["tags"])}
         self._scores: dict[str, float | None] = {}
         self._results: dict[str, ExerciseResult] = {}
         self._output_left = KEPT_OUTPUTS * unit.limits.output
@@ -197,6 +206,7 @@ class _Grading:
     def run(self, submission: Submission) -> None:
         """Cells in the student's order; every graded cell of the release once, those that were deleted at the end."""
         seen = set()
+        self._run_these = self.needed()
         for number, cell in enumerate(self._notebook["cells"], 1):
             grade_id = _grade_id(cell)
             released = self._released.get(grade_id)
@@ -216,10 +226,39 @@ class _Grading:
                     self._run_code(submission, cell, f"cell {grade_id}" if released else f"cell number {number}")
         for grade_id, released in self._graded.items():
             if grade_id not in seen:
-                cell: dict[str, Any] = {"id": f"missing-{len(self._notebook['cells'])}", "metadata": {"nbgrader": released["nbgrader"]}}
+                cell: dict[str, Any] = {"id": f"put-{len(self._notebook['cells'])}-back", "metadata": {"nbgrader": released["nbgrader"]}}
                 cell["source"] = released["source"]
                 self._notebook["cells"].append(cell)
                 self._grade(submission, grade_id, cell)
+
+    def needed(self) -> set[str]:
+        """Ids of the code cells that are run; those that are put back because they were deleted need nothing but what checks need anyway."""
+        codes, identities, named = [], [], set()
+        for cell in self._unit.release:
+            if cell["nbgrader"].get("grade") and cell["cell_type"] == "code":
+                named.update(_given(cell["source"]))
+        for cell in self._notebook["cells"]:
+            released = self._released.get(_grade_id(cell))
+            if released and (released["nbgrader"].get("grade") or released["nbgrader"].get("locked")):
+                kind, source = "released", released["source"]
+            elif cell["cell_type"] == "code":
+                kind, source = self._kind(cell), cell["source"]
+            else:
+                continue
+            if not CHECK.search(source) or kind != "released":
+                codes.append(Code(source, kind))
+                identities.append(cell["id"])
+        if self._unit.all_cells:
+            codes = [replace(code, kind="own") if code.kind == "released" else code for code in codes]
+        return {identities[place] for place in needed(codes, named)}
+
+    def _kind(self, cell: dict) -> Kind:
+        released = self._released.get(_grade_id(cell))
+        if cell["id"] in self._long:
+            return "long"
+        if released and released["nbgrader"].get("solution"):
+            return "answer"
+        return "released" if cell["source"] in self._plain else "own"
 
     def said(self) -> str:
         """What a grader may want to know of a submission that was graded to its end."""
@@ -231,7 +270,7 @@ class _Grading:
 
     def _run_code(self, submission: Submission, cell: dict, name: str) -> None:
         source = cell["source"]
-        if cell["id"] in self._skipped or not source.strip() or submission.gone:
+        if cell["id"] not in self._run_these or not source.strip() or submission.gone:
             return
         outcome, cell["outputs"] = self._ask(submission, source)
         if outcome == "timeout":
@@ -266,14 +305,15 @@ class _Grading:
             self._results[name], self._scores[grade_id] = result, min(result.score, points)
             cell["outputs"] = [_shown(result)]
         else:
-            self._scores[grade_id] = points if self._predicted(submission, released["source"]) else 0.0
-            if not submission.gone:
+            made = self._predicted(submission, released["source"])
+            self._scores[grade_id] = points if made else 0.0
+            if cell["id"] in self._run_these and not submission.gone:
                 _outcome, cell["outputs"] = self._ask(submission, released["source"])
+            else:
+                cell["outputs"] = [_said("A prediction is written down." if made else "No prediction is written down.")]
 
     def _check(self, submission: Submission, item: Exercise, source: str) -> ExerciseResult:
-        call = next(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check")
-        given = [argument.id for argument in call.args[1:] if isinstance(argument, ast.Name)]
-        needs = dict(zip(item.needs, given, strict=True))
+        needs = dict(zip(item.needs, _given(source), strict=True))
         run = Run(item.seconds)
         student = RemoteStudent(submission, needs, run)
         try:
@@ -285,12 +325,11 @@ class _Grading:
 
     def _predicted(self, submission: Submission, source: str) -> bool:
         """Is there something under the name that the release reveals as the guess?"""
-        call = next(node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "reveal")
-        guess = next((keyword.value for keyword in call.keywords if keyword.arg == "guess"), None)
-        if not isinstance(guess, ast.Name):
+        guess = _given(source)
+        if not guess:
             return False
         try:
-            answer = submission.ask("predicted", guess.id, 2.0, seconds=2.0)
+            answer = submission.ask("predicted", guess[0], 2.0, seconds=2.0)
         except (StudentError, TimeUp):
             return False
         return len(answer) == 2 and answer[0] == "value" and answer[1] is True
@@ -345,7 +384,7 @@ def read_notebook(data: bytes) -> dict:
         metadata = cell.get("metadata") if isinstance(cell.get("metadata"), dict) else {}
         identity = cell.get("id")
         if not isinstance(identity, str) or not CELL_ID.fullmatch(identity) or identity in identities:
-            identity = f"cell-{number}"
+            identity = f"put-{number}"
         identities.add(identity)
         plain: dict[str, Any] = {"id": identity, "metadata": metadata, "source": _text(cell.get("source", ""))}
         _become(plain, cell["cell_type"])
@@ -370,6 +409,17 @@ def _become(cell: dict, kind: str) -> None:
         cell.pop(name, None)
     if kind == "code":
         cell |= {"outputs": [], "execution_count": None}
+
+
+@functools.lru_cache(256)
+def _given(source: str) -> tuple[str, ...]:
+    """What a graded cell of the release hands over, by its names in the notebook: the objects of a check, or the guess of a prediction."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "check":
+            return tuple(argument.id for argument in node.args[1:] if isinstance(argument, ast.Name))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "reveal":
+            return tuple(word.value.id for word in node.keywords if word.arg == "guess" and isinstance(word.value, ast.Name))
+    return ()
 
 
 def _grade_id(cell: dict) -> str:

@@ -28,7 +28,7 @@ from autograder.gradebook import ledger, marks, secret, submitted
 from autograder.gradebook.classroom import Classroom
 from autograder.gradebook.ledger import Graded
 from autograder.release.build import write_whole
-from autograder.release.source import CHECK
+from autograder.release.chapters import CHECK
 
 ENDED = {"crashed": "ended before its time", "timeout": "ran out of time", "memory": "ran out of memory", "tampered": "interfered with its grading"}
 
@@ -67,8 +67,8 @@ def read_release(room: Classroom, assignment: str) -> Release:
 class Runner:
     """Runs the submissions of a class and writes down what comes of them."""
 
-    def __init__(self, room: Classroom, sandbox: bool, limits: Limits, dask: str | None = None):
-        self._room, self._walled, self._limits, self._dask = room, sandbox, limits, dask
+    def __init__(self, room: Classroom, sandbox: bool, limits: Limits, dask: str | None = None, all_cells: bool = False):
+        self._room, self._walled, self._limits, self._dask, self._all_cells = room, sandbox, limits, dask, all_cells
         self._secret = secret.read(room.folder)
         self._releases: dict[str, Release] = {}
         self.cpu_seconds, self.peak_bytes = 0.0, 0  # of the submissions that have been run: all together, and the largest
@@ -87,28 +87,34 @@ class Runner:
         begin  called before a submission is run
         keep   called with each result, before it is given on
         """
-        if todo and self._walled and not self._dask and not shutil.which("bwrap"):
-            raise scheduler.NoSandbox("bubblewrap is not installed")
-        return self._results(todo, begin, keep, jobs)
-
-    def _results(
-        self, todo: list[tuple[str, str]], begin: Callable[[str, str], None], keep: Callable[[Graded], None], jobs: int | None
-    ) -> Generator[Graded]:
         if not todo:
             return
-        units, jobs = self._units(todo, begin), min(jobs or scheduler.default_jobs(), len(todo))
-        results = cluster.run(units, self._dask) if self._dask else scheduler.run(units, jobs)
-        with marks.gradebook(self._room, writing=True) as book, closing(results) as finished:
+        with marks.gradebook(self._room, writing=True) as book, closing(self.results(todo, begin, jobs)) as finished:
             for result in finished:
                 self.cpu_seconds += result.usage.get("cpu_seconds", 0.0)
                 self.peak_bytes = max(self.peak_bytes, result.usage.get("peak_bytes", 0))
-                with _whole():
-                    graded = self._record(book, result)
-                    if result.status != "crashed" or result.executed:  # else the engine itself failed, and the next run tries again
-                        keep(graded)
-                yield graded
+                yield self.record(book, result, keep)
 
-    def _units(self, todo: list[tuple[str, str]], begin: Callable[[str, str], None]) -> Iterator[Unit]:
+    def results(
+        self, todo: list[tuple[str, str]], begin: Callable[[str, str], None] = lambda *_: None, jobs: int | None = None
+    ) -> Generator[UnitResult]:
+        """What the engine finds, as it is ready; nothing is written down. Else as `run`."""
+        if not todo:
+            return
+        if self._walled and not self._dask and not shutil.which("bwrap"):
+            raise scheduler.NoSandbox("bubblewrap is not installed")
+        units, jobs = self.units(todo, begin), min(jobs or scheduler.default_jobs(), len(todo))
+        yield from cluster.run(units, self._dask) if self._dask else scheduler.run(units, jobs)
+
+    def record(self, book: Any, result: UnitResult, keep: Callable[[Graded], None]) -> Graded:
+        """Write down in the open gradebook, in autograded/ and, by `keep`, in the ledger what came of one submission."""
+        with _whole():
+            graded = self._record(book, result)
+            if not failed(result):
+                keep(graded)
+        return graded
+
+    def units(self, todo: list[tuple[str, str]], begin: Callable[[str, str], None] = lambda *_: None) -> Iterator[Unit]:
         for student, assignment in todo:
             begin(student, assignment)
             notebook, fault = b"", ""
@@ -120,7 +126,7 @@ class Runner:
                 fault = f"{assignment}.ipynb cannot be read: {error.strerror}"
             release = self._release(assignment)
             seed = secret.seed_of(self._secret, assignment, student)
-            yield Unit(student, assignment, release.chapter, notebook, release.cells, seed, self._limits, self._walled, fault)
+            yield Unit(student, assignment, release.chapter, notebook, release.cells, seed, self._limits, self._walled, fault, self._all_cells)
 
     def _release(self, assignment: str) -> Release:
         if assignment not in self._releases:
@@ -129,7 +135,7 @@ class Runner:
 
     def _record(self, book: Any, result: UnitResult) -> Graded:
         """First the notebook, then the gradebook; the ledger, which says that both are done, comes last."""
-        student, assignment, reason = result.student, result.assignment, _plain(result.reason)
+        student, assignment, reason = result.student, result.assignment, plain(result.reason)
         handed_in = submitted.time_of(self._room.submitted(student, assignment))
         folder = self._room.autograded(student, assignment)
         folder.mkdir(parents=True, exist_ok=True)
@@ -145,6 +151,11 @@ class Runner:
         scores = {cell.grade_id: cell.score for cell in result.cells}
         score, max_score = marks.record(self._room, book, student, assignment, scores, untouched, handed_in)
         return Graded(student, assignment, result.status, score, max_score, reason, round(result.seconds, 2))
+
+
+def failed(result: UnitResult) -> bool:
+    """Was it the engine itself that failed? Then the next run tries again."""
+    return result.status == "crashed" and not result.executed
 
 
 @contextmanager
@@ -175,9 +186,9 @@ def _untouched(notebook: dict) -> set[str]:
 
 def _notice(title: str, reason: str) -> dict:
     text = f"**{title}.**\n\n    {reason}"
-    return {"cell_type": "markdown", "id": "how-it-ended", "metadata": {}, "source": text}
+    return {"cell_type": "markdown", "id": "put-first", "metadata": {}, "source": text}
 
 
-def _plain(reason: str) -> str:
+def plain(reason: str) -> str:
     """One line without control characters: part of it is a stranger's text."""
     return re.sub(r"\s+", " ", "".join(letter if letter.isprintable() else " " for letter in reason[:500])).strip()

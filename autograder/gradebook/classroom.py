@@ -109,8 +109,8 @@ class Classroom:
         return self.folder / "autograded" / student / assignment
 
 
-def open_class(folder: Path) -> Classroom:
-    """The class in a folder. Raises `CourseError` when there is none, or when its gradebook cannot be read."""
+def find_class(folder: Path) -> Classroom:
+    """The class in a folder, its gradebook left alone. Raises `CourseError` when there is none."""
     folder = folder.absolute()
     if not folder.is_dir():
         raise CourseError(f"no folder {folder}; make a class with `autograder new {folder.name} --chapters 03`")
@@ -118,6 +118,14 @@ def open_class(folder: Path) -> Classroom:
     missing = [name for name in ("nbgrader_config.py", "gradebook.db", "source") if not (folder / name).exists()]
     if missing:
         raise CourseError(f"{folder} is no class: it has no {missing[0]}; make one with `autograder new`")
+    if not room.assignments:
+        raise CourseError(f"{folder} holds no assignment; make a new class with `autograder new`")
+    return room
+
+
+def open_class(folder: Path) -> Classroom:
+    """The class in a folder. Raises `CourseError` when there is none, or when its gradebook cannot be read."""
+    room = find_class(folder)
     try:
         _ = room.course_id
     except (sqlite3.Error, TypeError) as error:
@@ -125,8 +133,6 @@ def open_class(folder: Path) -> Classroom:
         raise CourseError(
             f"{room.gradebook} cannot be used: {reason}; restore it from a copy, or run `nbgrader generate_assignment --force`"
         ) from None
-    if not room.assignments:
-        raise CourseError(f"{folder} holds no assignment; make a new class with `autograder new`")
     return room
 
 

@@ -21,8 +21,6 @@ STRANGERS = (
     "Grade in an account or a container in which nothing can be lost."
 )
 
-__all__ = ["Graded", "grade", "seeds_of", "show"]
-
 
 def grade(
     folder: Path,
@@ -36,6 +34,7 @@ def grade(
     sandbox: bool = True,
     limits: Limits | None = None,
     dask: str | None = None,
+    all_cells: bool = False,
 ) -> list[Graded]:
     """Grade every submission that is new or changed, and return all that were asked for, in order of assignment and student.
 
@@ -47,6 +46,7 @@ def grade(
     sandbox              False lets the engine run students' programs with your own rights
     limits               what one submission may use in the engine
     dask                 the address of a Dask scheduler, whose workers then do the work
+    all_cells            the engine also runs the chapter's demonstrations, on which no score depends
 
     Raises `CourseError` when there is no such class, assignment or student, and when there is no sandbox here although one is wanted. Each result
     is kept as soon as it is there.
@@ -54,35 +54,42 @@ def grade(
     room = open_class(folder)
     if stock and (dask or not sandbox):
         raise CourseError("--stock grades here and without a sandbox; --dask and --no-sandbox are for the engine")
-    if not os.access(room.folder, os.W_OK):
-        raise CourseError(f"{room.folder} cannot be written to; grading keeps its results there")
-    wanted = _submitted(room, assignment, student)
-    runner = by_stock.Runner(room) if stock else by_engine.Runner(room, sandbox, limits or Limits(), dask)
-    book, console = Ledger(room.folder), Console(stderr=True)
+    writable(room)
+    wanted = submissions(room, assignment, student)
+    runner = by_stock.Runner(room) if stock else by_engine.Runner(room, sandbox, limits or Limits(), dask, all_cells)
+    book = Ledger(room.folder)
     known = book.rows()
     digests = {key: runner.digest(*key) for key in wanted}
-    results = {key: known[key][0] for key in wanted if not force and key in known and known[key][1] == digests[key] and _is_kept(room, *key)}
+    results = {key: known[key][0] for key in wanted if not force and key in known and known[key][1] == digests[key] and is_kept(room, *key)}
     todo = [key for key in wanted if key not in results]
     begun = set(todo)
     if todo and (stock or not sandbox):
-        console.print(STRANGERS, style="yellow", highlight=False)
+        warn()
 
     def keep(result: Graded) -> None:
         book.keep(result, digests[result.student, result.assignment])
 
-    with closing(runner.run(todo, book.forget, keep, jobs)) as finished, _progress(console, len(todo), quiet) as advance:
+    with closing(runner.run(todo, book.forget, keep, jobs)) as finished, progress(len(todo), quiet) as advance:
         for result in finished:
             results[result.student, result.assignment] = result
             advance(result)
-    present = marks.scores(room) if len(todo) < len(wanted) else {}  # a person may have marked what was not graded again
-    return [replace(results[key], score=present[key]) if key in present and key not in begun else results[key] for key in wanted]
+    return as_marked(room, [results[key] for key in wanted], begun)
+
+
+def as_marked(room: Classroom, results: list[Graded], fresh: set[tuple[str, str]]) -> list[Graded]:
+    """With the scores that are in the gradebook: a person may have marked what was not graded just now, as `fresh` was."""
+    present = marks.scores(room) if len(fresh) < len(results) else {}
+    return [
+        replace(result, score=present[key]) if (key := (result.student, result.assignment)) in present and key not in fresh else result
+        for result in results
+    ]
 
 
 def seeds_of(folder: Path, student: str, assignment: str | None = None) -> dict[str, int]:
     """What a student's draws come from, by assignment, for an appeal. Raises `CourseError` when nothing was submitted."""
     room = open_class(folder)
     key = secret.read(room.folder)
-    return {work: secret.seed_of(key, work, name) for name, work in _submitted(room, assignment, student)}
+    return {work: secret.seed_of(key, work, name) for name, work in submissions(room, assignment, student)}
 
 
 def show(results: list[Graded]) -> None:
@@ -96,7 +103,7 @@ def show(results: list[Graded]) -> None:
     Console().print(table)
 
 
-def _submitted(room: Classroom, assignment: str | None, student: str | None) -> list[tuple[str, str]]:
+def submissions(room: Classroom, assignment: str | None, student: str | None) -> list[tuple[str, str]]:
     """(student, assignment) of every submission asked for."""
     if assignment is not None and assignment not in room.assignments:
         raise CourseError(f"no assignment {assignment!r} in {room.folder}; there are: {', '.join(room.assignments)}")
@@ -117,13 +124,24 @@ def _submitted(room: Classroom, assignment: str | None, student: str | None) -> 
     return found
 
 
-def _is_kept(room: Classroom, student: str, assignment: str) -> bool:
+def is_kept(room: Classroom, student: str, assignment: str) -> bool:
     return (room.autograded(student, assignment) / f"{assignment}.ipynb").exists()
 
 
+def writable(room: Classroom) -> None:
+    """Raises `CourseError` where results cannot be kept."""
+    if not os.access(room.folder, os.W_OK):
+        raise CourseError(f"{room.folder} cannot be written to; grading keeps its results there")
+
+
+def warn() -> None:
+    Console(stderr=True).print(STRANGERS, style="yellow", highlight=False)
+
+
 @contextmanager
-def _progress(console: Console, total: int, quiet: bool):
-    """Gives a function to call with each result."""
+def progress(total: int, quiet: bool):
+    """A bar on the terminal. Gives a function to call with each result."""
+    console = Console(stderr=True)
     columns = (
         "[progress.description]{task.description}",
         rich.progress.BarColumn(),

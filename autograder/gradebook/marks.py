@@ -8,7 +8,7 @@ from typing import Any
 
 from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import v4
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import BaseCell, Gradebook, MissingEntry
 from nbgrader.preprocessors import AssignLatePenalties
 from sqlalchemy.exc import SQLAlchemyError
 from traitlets.config.loader import PyFileConfigLoader
@@ -99,6 +99,7 @@ def record(
         with book.db.no_autoflush:  # nbgrader adds a submission in steps; flushed between two of them it warns
             entry = book.update_or_create_submission(assignment, student, **({"timestamp": handed_in} if handed_in else {}))
         for notebook in entry.notebooks:
+            book.db.query(BaseCell).filter(BaseCell.notebook_id == notebook.notebook_id).all()  # or each would be fetched alone
             for grade in notebook.grades:
                 grade.auto_score = scores.get(grade.name, 0.0)
                 grade.needs_manual_grade = grade.manual_score is not None or grade.auto_score is None

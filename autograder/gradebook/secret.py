@@ -1,4 +1,4 @@
-"""Where the draws of a class come from: a secret that only the grader can read, and from it a seed for each submission."""
+"""Where the draws of a class come from: a secret that only the grader can read, and from it a seed for each submission and a seal for results."""
 
 import hashlib
 import hmac
@@ -28,6 +28,11 @@ def seed_of(secret: bytes, assignment: str, student: str) -> int:
     """The seed of one submission: always the same for them, and nothing that can be guessed from another's."""
     digest = hmac.new(secret, f"{assignment}\0{student}".encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
     return int.from_bytes(digest[:6], "big")
+
+
+def seal(secret: bytes, content: bytes) -> str:
+    """What only somebody with the secret of the class can write below a content."""
+    return hmac.new(hmac.digest(secret, b"seal", "sha256"), content, hashlib.sha256).hexdigest()
 
 
 def _make(path: Path) -> None:

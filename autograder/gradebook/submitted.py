@@ -20,20 +20,29 @@ def notebook_bytes(folder: Path, assignment: str) -> bytes:
     if set(student) & set("*?[]") or student != student.strip():
         raise Unreadable(f"nbgrader cannot use the folder name {student!r}; rename it, without spaces at its ends and *?[]")
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+        return file_bytes(path, MAX_BYTES)
     except FileNotFoundError:
         others = ", ".join(sorted(other.name for other in folder.iterdir())[:5]) or "nothing"
         raise Unreadable(f"no {path.name}; the folder holds {others}") from None
+
+
+def file_bytes(path: Path, most: int) -> bytes:
+    """What is in a regular file; no link is followed, no pipe waited for. Raises FileNotFoundError, and `Unreadable` for all else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise
     except OSError as error:
         why = "it is no regular file" if path.is_symlink() else error.strerror
         raise Unreadable(f"{path.name}: {why}") from None
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise Unreadable(f"{path.name} is no regular file")
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise Unreadable(f"{path.name} is no regular file")
-        if found.st_size > MAX_BYTES:
-            raise Unreadable(f"{path.name} has {found.st_size / 2**20:.0f} MB; at most {MAX_BYTES / 2**20:.0f} are read")
-        return file.read(MAX_BYTES)
+        if found.st_size > most:
+            raise Unreadable(f"{path.name} has {found.st_size / 2**20:.0f} MB; at most {most / 2**20:.0f} are read")
+        return file.read(most)
 
 
 def time_of(folder: Path) -> datetime | None:

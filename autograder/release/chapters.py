@@ -1,4 +1,4 @@
-"""Where chapters live and what they are called."""
+"""Where chapters live, what they are called, and how their cells call what is graded."""
 
 import difflib
 import re
@@ -9,6 +9,8 @@ from autograder.errors import CourseError
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE_NAME = re.compile(r"(\d\d)_([a-z][a-z0-9_]*)")
+REVEAL = re.compile(r"""(?m)^[^#\n]*\bpredict\.reveal\(\s*["']([^"']+)["']""")
+CHECK = re.compile(r"""\bcheck\(\s*["']([^"']+)["']""")
 
 
 class UnknownChapter(CourseError):

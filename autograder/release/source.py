@@ -10,6 +10,7 @@ from typing import Any
 import jupytext
 
 from autograder.checking.exercise import Exercise
+from autograder.release.chapters import CHECK, REVEAL
 
 LANGUAGES = ("en", "zh")
 # key → type of its value; `train` is a word without a value
@@ -22,8 +23,6 @@ JUPYTEXT_KEYS = {"lines_to_next_cell", "lines_to_end_of_cell_marker"}
 BEGIN, ELSE, END = "### BEGIN SOLUTION", "### ELSE BROKEN", "### END SOLUTION"
 CELL_START = re.compile(r"^# ?%%(\s|$|%)")
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,47}")  # becomes part of a cell's id
-REVEAL = re.compile(r"""(?m)^[^#\n]*\bpredict\.reveal\(\s*["']([^"']+)["']""")
-CHECK = re.compile(r"""\bcheck\(\s*["']([^"']+)["']""")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Handwritten digits, 8 × 8 pixels: the course's smallest real images, bundled with scikit-learn."""
 
+import functools
+
 import numpy as np
 
 from course_lib.data.split import Split, stratified_split
@@ -20,8 +22,17 @@ def digits(seed: int = 0, test_fraction: float = 0.2, dtype: str = "float64", fl
     """
     if np.dtype(dtype).kind != "f":
         raise ValueError(f"dtype must be a floating type such as 'float64' or 'float32', got {dtype!r}; pixels lie between 0 and 1")
-    from sklearn.datasets import load_digits  # here, so that importing course_lib.data stays cheap
-
-    pixels, labels = load_digits(return_X_y=True)
+    pixels, labels = _bundled()
     x = np.asarray(pixels, dtype=dtype) / np.dtype(dtype).type(16)  # (N, 64); sixteenths are exact in every floating type
     return stratified_split(x if flat else x.reshape(-1, 8, 8), np.asarray(labels, dtype=np.int64), test_fraction=test_fraction, seed=seed)
+
+
+@functools.cache
+def _bundled() -> tuple[np.ndarray, np.ndarray]:
+    """pixels (N, 64), labels (N,), read once: they are text in a compressed file. Not to be written to, and never given out."""
+    from sklearn.datasets import load_digits  # here, so that importing course_lib.data stays cheap
+
+    pixels, labels = (np.asarray(column) for column in load_digits(return_X_y=True))
+    pixels.setflags(write=False)
+    labels.setflags(write=False)
+    return pixels, labels

@@ -6,6 +6,7 @@ from course_lib.interactive.plots import bars, digit_grid
 from course_lib.interactive.scale_explorer import scale_explorer
 from course_lib.interactive.show import Choice, InteractiveFigure, Steps, show, show_static
 from course_lib.interactive.size_plots import fence, methods_over_splits, sizes
+from course_lib.interactive.threshold_steps import threshold_steps
 
 __all__ = [
     "Choice",
@@ -22,4 +23,5 @@ __all__ = [
     "show",
     "show_static",
     "sizes",
+    "threshold_steps",
 ]

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from course_lib.scratch import functional, layers
 from course_lib.scratch.functional import Array
-from course_lib.scratch.optim import SGD
 
 ACTIVATIONS: dict[str, type[layers.Layer]] = {"relu": layers.ReLU, "tanh": layers.Tanh, "sigmoid": layers.Sigmoid}
 
@@ -116,6 +115,8 @@ def train(
     taken just before the step that uses it, so the mean lags a little behind the model that the epoch ends with.
     on_epoch(epoch, loss) is called after every epoch, counted from 1.
     """
+    from course_lib.scratch.optim import SGD  # here, because optim answers exercises of chapter 04, and the network alone does not need it
+
     if epochs < 0 or batch_size < 1:
         raise ValueError(f"wanted epochs of at least 0 and a batch_size of at least 1, was given {epochs} and {batch_size}")
     x, labels = np.asarray(x, dtype=model.config.dtype), np.asarray(labels)

@@ -32,7 +32,7 @@ def slow(unit, seconds):
 
 def lanes():
     """The lanes of this process, and whether each has a submission in hand."""
-    found = [process for process in psutil.Process().children() if "autograder.engine.lane" in process.cmdline()]
+    found = [process for process in psutil.Process().children() if "autograder.engine.lane" in words(process)]
     return {process: len(process.children(recursive=True)) > 3 for process in found}
 
 
@@ -97,6 +97,14 @@ def test_whoever_stops_listening_ends_every_process(honest_unit):
     assert gone(family)
 
 
+def words(process):
+    """Its command line; nothing when it has ended since it was listed."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
 PROGRAM = """
 import pickle, sys
 from autograder.engine import scheduler
@@ -110,7 +118,7 @@ def test_a_pool_that_is_killed_takes_its_lanes_and_their_submissions_with_it(hon
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(tmp_path / "unit")])
     whole = psutil.Process(process.pid)
     deadline = time.monotonic() + 60
-    while sum("autograder.engine.zygote" in " ".join(member.cmdline()) for member in whole.children(recursive=True)) < 4:
+    while sum("autograder.engine.zygote" in words(member) for member in whole.children(recursive=True)) < 4:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.1)
     family = whole.children(recursive=True)

@@ -1,0 +1,230 @@
+"""Chapter 04 as a whole: it runs, in time, and every number in its text is true."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+from reference import namespace
+
+from autograder.release.build import exercise_infos
+from autograder.release.chapters import find_chapter
+from autograder.release.source import read
+from course_lib.scratch.landscapes import ravine
+from course_lib.scratch.mlp import MLP, MLPConfig
+
+CHAPTER = find_chapter("04")
+
+
+def prose() -> str:
+    return " ".join(" ".join(cell.text.split()) for cell in read(CHAPTER.source).cells if cell.kind == "markdown")
+
+
+def output(execution) -> str:
+    return "\n".join(
+        output.text for cell in execution.node.cells if cell.cell_type == "code" for output in cell.outputs if output.output_type == "stream"
+    )
+
+
+def printed(execution, pattern: str) -> list[str]:
+    """The groups of the first place where the notebook printed the pattern."""
+    text = output(execution)
+    match = re.search(pattern, text)
+    assert match, f"{pattern!r} was not printed:\n{text}"
+    return list(match.groups())
+
+
+def test_the_chapter_has_the_size_that_it_announces():
+    infos = exercise_infos(CHAPTER)
+    assert len(infos) == 9
+    assert {info.level for info in infos} == {1, 2, 3}
+    assert "exercises take about an hour and a half" in prose()
+    assert 75 <= sum(info.minutes for info in infos) <= 105
+
+
+def test_the_counts_in_the_text_are_those_of_the_network():
+    assert f"Nobody sees {sum(param.size for param in MLP(MLPConfig((64, 64, 10))).params.values()):,} dimensions" in prose()
+
+
+def test_the_examples_in_the_docstrings_of_the_exercises_are_true():
+    names = namespace("optimizers", solved=True)
+    scope = {**names, "np": np}
+    for cell in read(CHAPTER.source).cells:
+        if "exercise" not in cell.keys:
+            continue
+        lines = [line.strip() for line in cell.text.splitlines()]
+        begins = [number for number, line in enumerate(lines) if line.startswith(">>> ")]
+        assert begins, f"{cell.keys['exercise']} has no worked example"
+        for number in begins:
+            code = lines[number][4:].partition("  # ")[0]
+            wanted = " ".join(itertools.takewhile(lambda line: line and not line.startswith((">>>", '"""')), lines[number + 1 :]))
+            if not wanted:
+                exec(code, scope)
+                continue
+            found = repr(eval(code, scope))
+            numbers = [re.findall(r"-?\d+\.?\d*(?:e-?\d+)?", text) for text in (found, wanted)]
+            assert [float(part) for part in numbers[0]] == pytest.approx([float(part) for part in numbers[1]], abs=1e-9), code
+
+
+def test_the_squared_slope_at_the_start_of_the_ravine_is_the_916_of_the_text():
+    assert round(float(np.sum(ravine(np.array([-4.0, 1.2]))[1] ** 2))) == 916
+    assert "$G$ is 916" in prose()
+
+
+def test_a_mean_with_memory_0_999_still_holds_37_percent_of_its_start_after_a_thousand_steps():
+    assert f"{0.999**1000:.2f}" == "0.37"
+    assert r"0.999^{1000} \approx 0.37" in prose()
+
+
+def fate(squared_slope: float) -> np.ndarray:
+    """The last hundred of 5,000 values of the recursion that is its own coefficient, under a steady slope."""
+    b, late = 0.999, []
+    with np.errstate(all="ignore"):
+        for _ in range(5000):
+            b = np.float64(b * b + (1 - b) * squared_slope)
+            late.append(b)
+    return np.array(late[-100:])
+
+
+@pytest.mark.parametrize(("squared_slope", "rest"), [(0.1, 0.1), (0.5, 0.5), (0.9, 0.9), (1.2, 1.0), (2.0, 1.0), (2.8, 1.0)])
+def test_the_self_referring_recursion_rests_at_g_below_one_and_at_one_from_one_to_three(squared_slope, rest):
+    np.testing.assert_allclose(fate(squared_slope), rest, atol=1e-6)
+
+
+def test_the_self_referring_recursion_swings_beyond_three_and_escapes_beyond_four():
+    assert len(set(fate(3.2).round(6))) == 2
+    assert len(set(fate(3.9).round(6))) > 50
+    assert not np.isfinite(fate(4.1)).any()
+
+
+@pytest.mark.slow
+def test_the_solution_notebook_runs_within_90_seconds_and_two_gigabytes_and_in_silence(executed):
+    execution = executed("04")
+    assert execution.seconds <= 90
+    assert execution.peak_bytes <= 2 * 2**30
+    assert not any(output.output_type == "stream" and output.name == "stderr" for cell in execution.node.cells for output in cell.get("outputs", []))
+
+
+@pytest.mark.slow
+def test_every_check_of_the_solution_notebook_is_solved(executed):
+    records = [
+        output.data["application/vnd.large-models-check+json"]
+        for cell in executed("04").node.cells
+        for output in cell.get("outputs", [])
+        if "application/vnd.large-models-check+json" in output.get("data", {})
+    ]
+    assert [record["exercise"] for record in records] == [info.id for info in exercise_infos(CHAPTER)]
+    assert all(record["solved"] for record in records)
+
+
+@pytest.mark.slow
+def test_the_outcomes_of_the_predictions_are_those_that_the_text_explains(executed):
+    truths = {
+        record["prediction"]: record["truth"]
+        for cell in executed("04").node.cells
+        for output in cell.get("outputs", [])
+        if (record := output.get("data", {}).get("application/vnd.large-models-prediction+json"))
+    }
+    assert set(truths) == {"optimizers.ravine_steps", "optimizers.batch_noise", "optimizers.normalised_step", "optimizers.adam_scale"}
+    assert int(truths["optimizers.ravine_steps"]) == 3454
+    assert float(truths["optimizers.batch_noise"]) == pytest.approx(4, abs=0.4)
+    assert float(truths["optimizers.normalised_step"]) == pytest.approx(0.1, rel=1e-6)
+    assert truths["optimizers.adam_scale"] == "same"
+
+
+@pytest.mark.slow
+def test_gradient_descent_contracts_as_the_theory_says(executed):
+    rows = re.findall(r"^ *(\d+) +(0\.\d{6}) +(0\.\d{6})$", output(executed("04")), flags=re.MULTILINE)
+    assert [int(kappa) for kappa, _, _ in rows] == [2, 10, 100, 1000]
+    for kappa, measured, theory in rows:
+        assert float(theory) == pytest.approx((int(kappa) - 1) / (int(kappa) + 1), abs=1e-6)
+        assert float(measured) == pytest.approx(float(theory), abs=2e-6)
+
+
+@pytest.mark.slow
+def test_ten_times_the_condition_number_costs_ten_times_the_steps_without_momentum_and_three_to_four_with_it(executed):
+    for name, low, high in (("gradient descent", 9.5, 10.5), ("momentum", 3.0, 4.0)):
+        waits = [int(wait) for wait in printed(executed("04"), name + r" +\{'κ = 10': (\d+), 'κ = 100': (\d+), 'κ = 1000': (\d+)\}")]
+        for before, after in itertools.pairwise(waits):
+            assert low <= after / before <= high
+
+
+@pytest.mark.slow
+def test_the_rates_around_the_limit_of_0_08_do_what_the_theory_says(executed):
+    y = {lr: float(printed(executed("04"), rf"lr {lr}: after 100 steps x = \S+, y = (\S+)")[0]) for lr in ("0.079", "0.081")}
+    assert abs(y["0.079"]) < 1 < abs(y["0.081"])
+
+
+@pytest.mark.slow
+def test_the_steepest_direction_is_about_a_thousand_times_as_curved_as_an_average_one(executed):
+    steepest, average = map(float, printed(executed("04"), r"steepest curvature (\S+), mean of 50 random directions (\S+)"))
+    assert 500 <= steepest / average <= 3000
+
+
+@pytest.mark.slow
+def test_the_two_forms_of_momentum_walk_alike(executed):
+    assert float(printed(executed("04"), r"largest distance between the two walks: (\S+)")[0]) < 1e-12
+
+
+@pytest.mark.slow
+def test_normalised_momentum_hops_about_until_its_rate_shrinks(executed):
+    assert float(printed(executed("04"), r"nearest to the lowest point in the last 100 steps: (\S+)")[0]) > 0.01
+    assert "[nan nan]" in printed(executed("04"), r"one step from the level point \(0, 0\): (.*)")[0]
+    assert float(printed(executed("04"), r"it ends (\S+) from the lowest point")[0]) < 0.001
+
+
+@pytest.mark.slow
+def test_the_formula_at_its_word_breaks_down_and_the_kinder_reading_walks(executed):
+    assert int(printed(executed("04"), r"at its word.*not a number from step (\d+)")[0]) < 10
+    assert "not a number" not in printed(executed("04"), r"kinder reading(.*)")[0]
+    first, escaped, below, _rest, others = printed(
+        executed("04"),
+        r"from G = (\S+) on, b runs away to infinity; of these (\d+) values of G, (\d+) took it below 0 on the way, of the (\d+) others (\d+)",
+    )
+    assert float(first) == pytest.approx(4, abs=0.02)
+    assert escaped == below and others == "0"
+
+
+@pytest.mark.slow
+def test_the_range_test_points_to_a_rate_near_the_best_of_the_race(executed):
+    lowest = float(printed(executed("04"), r"smoothed loss was lowest at lr = (\S+)")[0])
+    best = float(printed(executed("04"), r"gradient descent +best rate +(\S+):")[0])
+    assert 0.5 < best / lowest <= 10  # above what the rule of thumb advises, and in its region
+    ended = float(printed(executed("04"), r"the run ended at lr = (\S+);")[0])
+    assert lowest < ended < 10
+
+
+def mean_loss(execution, setting: str) -> float:
+    return float(printed(execution, re.escape(setting) + r" *: mean (\S+),")[0])
+
+
+@pytest.mark.slow
+def test_a_falling_rate_helps_where_the_rate_is_large_and_clipping_where_it_is_too_large(executed):
+    found = executed("04")
+    assert mean_loss(found, "lr 0.3, constant") > 3 * mean_loss(found, "lr 0.3, cosine")
+    assert mean_loss(found, "lr 0.1, constant") == pytest.approx(mean_loss(found, "lr 0.1, cosine"), rel=0.2)
+    assert mean_loss(found, "lr 0.5, warm_cosine") > 2 * mean_loss(found, "lr 0.5, warm_cosine, clipped to 1")
+    for lr in ("0.1", "0.3"):
+        assert mean_loss(found, f"lr {lr}, warm_cosine, clipped to 1") == pytest.approx(mean_loss(found, f"lr {lr}, warm_cosine"), abs=0.02)
+    for lr in ("0.1", "0.3", "0.5"):  # no clear difference of warm-up, in either direction
+        assert mean_loss(found, f"lr {lr}, cosine") == pytest.approx(mean_loss(found, f"lr {lr}, warm_cosine"), rel=0.4)
+
+
+@pytest.mark.slow
+def test_in_the_race_every_good_rule_comes_close_with_a_rate_of_its_own_and_the_formula_at_its_word_does_not(executed):
+    names = ("gradient descent", "momentum", "Nesterov", "normalised", "AdaGrad", "RMSProp", "self-adapting", "Adam")
+    rows = {name: printed(executed("04"), rf"\n{re.escape(name)} +best rate +(\S+): median loss ([\d.]+|inf),") for name in names}
+    losses = {name: float(loss) for name, (_, loss) in rows.items()}
+    good = [loss for name, loss in losses.items() if name != "self-adapting"]
+    assert max(good) < 0.25
+    assert "broke down in" in output(executed("04")) or losses["self-adapting"] > 2 * max(good)
+    assert float(printed(executed("04"), r"Adam at its usual 0.001: loss (\S+) after")[0]) > 3 * losses["Adam"]
+    assert len({rate for rate, _ in rows.values()}) >= 3
+
+
+@pytest.mark.slow
+def test_every_rule_walks_where_torch_walks_to_a_millionth_of_a_step(executed):
+    rows = re.findall(r"(\w+) +differs from torch by at most (\S+) of a step", output(executed("04")))
+    assert [name for name, _ in rows] == ["momentum", "Nesterov", "AdaGrad", "RMSProp", "Adam", "AdamW"]
+    assert all(float(difference) <= 1e-6 for _, difference in rows)
+    assert printed(executed("04"), r"Adam's state: (\d+) times the memory") == ["2"]
