@@ -9,7 +9,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from course_lib.interactive.style import BLUE, FAINT, INK, ORANGE, PALE_ORANGE, VERMILION, new_figure
-from course_lib.metrics import mean_and_interval
 
 PALE_GREY = "#E0E0E0"
 MARKS = (("o", BLUE), ("s", FAINT), ("D", INK), ("^", "#CC79A7"), ("v", VERMILION))
@@ -61,6 +60,8 @@ def sizes(counts: Mapping[str, int], bands: Mapping[str, tuple[float, float]]) -
 
 def methods_over_splits(scores: Mapping[tuple[int, str], np.ndarray], ylabel: str = "held-out accuracy") -> Figure:
     """Means with 95% intervals, and every single split as a dot. scores: (number of training rows, method) → (S,); five methods at most."""
+    from course_lib.metrics import mean_and_interval  # here, because importing a figure must not need what answers exercises of chapter 02
+
     rows: Sequence[int] = list(dict.fromkeys(key[0] for key in scores))
     methods = list(dict.fromkeys(key[1] for key in scores))
     if len(methods) > len(MARKS):
