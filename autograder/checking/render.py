@@ -54,7 +54,7 @@ def headline(result: ExerciseResult) -> str:
     if result.mends and not result.score:
         return "The bug is still there; until it is mended nothing counts."
     if result.passed and not result.score:
-        return "What is right here is true of an answer of nothing too; it counts once something else is right."
+        return "Nothing earned yet: what passed would pass without an answer too."
     return f"{result.passed} of {len(result.cases)} cases are right."
 
 

@@ -1,8 +1,10 @@
 """Interactive figures: each with alt text and a static frame for pages without Python."""
 
 from course_lib.interactive.boundary_steps import boundary_steps
+from course_lib.interactive.depth_profile import depth_profile
 from course_lib.interactive.graph_steps import example_graph, graph_steps
 from course_lib.interactive.plots import bars, digit_grid
+from course_lib.interactive.progress import progress
 from course_lib.interactive.scale_explorer import scale_explorer
 from course_lib.interactive.show import Choice, InteractiveFigure, Steps, show, show_static
 from course_lib.interactive.size_plots import fence, methods_over_splits, sizes
@@ -14,11 +16,13 @@ __all__ = [
     "Steps",
     "bars",
     "boundary_steps",
+    "depth_profile",
     "digit_grid",
     "example_graph",
     "fence",
     "graph_steps",
     "methods_over_splits",
+    "progress",
     "scale_explorer",
     "show",
     "show_static",

@@ -49,7 +49,7 @@ def test_what_an_answer_of_nothing_does_too_earns_only_beside_something_that_is_
     nothing, constant, right = run(check, f=lambda _: None), run(check, f=lambda _: 0), run(check, f=lambda number: 2 * number)
     assert [item.passed for item in (nothing, constant, right)] == [1, 2, 3]
     assert [item.score for item in (nothing, constant, right)] == [0, pytest.approx(2 / 3 * constant.points, abs=0.01), right.points]
-    assert "of nothing" in as_text(nothing)
+    assert "Nothing earned yet" in as_text(nothing)
     assert result_from_dict(nothing.as_dict()).score == 0
 
 
