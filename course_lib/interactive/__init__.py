@@ -5,7 +5,9 @@ from course_lib.interactive.depth_profile import depth_profile
 from course_lib.interactive.graph_steps import example_graph, graph_steps
 from course_lib.interactive.plots import bars, digit_grid
 from course_lib.interactive.progress import progress
+from course_lib.interactive.scale_explorer import scale_explorer
 from course_lib.interactive.show import Choice, InteractiveFigure, Steps, show, show_static
+from course_lib.interactive.size_plots import fence, methods_over_splits, sizes
 from course_lib.interactive.threshold_steps import threshold_steps
 
 __all__ = [
@@ -17,9 +19,13 @@ __all__ = [
     "depth_profile",
     "digit_grid",
     "example_graph",
+    "fence",
     "graph_steps",
+    "methods_over_splits",
     "progress",
+    "scale_explorer",
     "show",
     "show_static",
+    "sizes",
     "threshold_steps",
 ]
