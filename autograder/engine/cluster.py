@@ -24,7 +24,7 @@ def run(units: Iterable[Unit], address: str) -> Generator[UnitResult]:
         raise CourseError("--dask needs the package distributed: pip install 'large-models-from-scratch[cluster]'") from None
     try:
         client = Client(address, timeout=ANSWER_SECONDS)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, AssertionError) as error:  # the last for an address of no known protocol
         raise CourseError(f"no Dask scheduler answers at {address}: {error}") from None
     with client:
         waiting, begun, finished = iter(units), {}, as_completed()

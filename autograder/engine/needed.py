@@ -5,6 +5,7 @@ a chapter's demonstrations and pictures, about which there is nothing to find ou
 """
 
 import ast
+import builtins
 import functools
 import re
 import symtable
@@ -16,10 +17,14 @@ IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # Through these a program reaches names that it does not spell; then everything runs.
 ROUNDABOUT = {"globals", "locals", "vars", "eval", "exec", "compile", "get_ipython", "In", "Out", "_", "__", "___"}
 BACKDOORS = {"__main__", "__globals__", "user_ns", "f_globals", "_getframe"}
+COMPREHENSIONS = {"listcomp", "setcomp", "dictcomp", "genexpr"}
 # Statements that call these show something and change nothing.
 SHOWS = {"print", "display", "show", "show_static", "predict", "check"}
 # Statements that call a method of these draw, and change nothing else.
-DRAWS = {"plt", "figure", "fig", "axis", "axes", "ax", "left", "right", "top", "bottom"}
+DRAWS = {"figure", "fig", "axis", "axes", "ax", "left", "right", "top", "bottom"}
+# Libraries, of which a statement changes nothing that a verdict depends on: checks seed every generator, the grader says how many threads there are.
+LIBRARIES = {"plt", "np", "torch", "random", "nn", "F"}
+SETTINGS = re.compile("(set_(?!num_)|use_|register)")  # unless its name says that it does
 MOST = 200_000  # characters of a student's programs that are read; with more, everything runs
 
 Kind = Literal["answer", "own", "released", "long"]
@@ -43,43 +48,85 @@ def needed(cells: Sequence[Code], named: Collection[str]) -> set[int]:
     released = [cell.kind in ("released", "long") for cell in cells]
     if sum(len(cell.source) for cell, again in zip(cells, released, strict=True) if not again) > MOST:
         return {place for place, cell in enumerate(cells) if cell.kind != "long"}
-    read = [(_read_again if again else _read)(cell.source) for cell, again in zip(cells, released, strict=True)]
-    tied = _Tied(group for cell in read for group in cell.aliases)
-    uses = [cell.uses for cell in read]
-    makes = [cell.binds | tied.to(cell.changes) if again else cell.binds for cell, again in zip(read, released, strict=True)]
+    search = _Search([(_read_again if again else _read)(cell.source) for cell, again in zip(cells, released, strict=True)])
     run = {place for place, cell in enumerate(cells) if cell.kind == "answer"}
-    _close(run, set(named).union(*(uses[place] for place in run)), uses, makes, [place for place, again in enumerate(released) if again])
+    run |= search.closure(run, named, {place for place, again in enumerate(released) if again})
     run |= {place for place, cell in enumerate(cells) if cell.kind == "own"}
-    short = [place for place, cell in enumerate(cells) if cell.kind == "released"]
-    if any(ROUNDABOUT & uses[place] or BACKDOORS & set(IDENTIFIER.findall(cells[place].source)) for place in run):
-        return run | set(short)
-    _close(run, set().union(*(uses[place] for place in run)), uses, makes, short)
-    return run
-
-
-def _close(run: set[int], wanted: set[str], uses: list[frozenset[str]], makes: list[frozenset[str]], candidates: list[int]) -> None:
-    """Add to `run` the candidates that make what is wanted, and those that make what they want in turn."""
-    waiting = [place for place in candidates if place not in run]
-    while found := [place for place in waiting if makes[place] & wanted]:
-        run.update(found)
-        wanted.update(*(uses[place] for place in found))
-        waiting = [place for place in waiting if place not in run]
+    short = {place for place, cell in enumerate(cells) if cell.kind == "released"}
+    if any(ROUNDABOUT & search.uses(place) or BACKDOORS & set(IDENTIFIER.findall(cells[place].source)) for place in run):
+        return run | short
+    return run | search.closure(run, (), short)
 
 
 @dataclass(frozen=True)
 class _Cell:
     """What a cell's program does with names.
 
-    uses     looks up in the notebook, in its functions too, before it has bound them itself
-    binds    gives a meaning to
+    now      looks up in the notebook when it runs, before it has bound them itself
+    later    looks up in its functions, whenever those are called
+    binds    gives a meaning to; sure: in any case; fixed: by def, class or import
     changes  may change what they stand for
     aliases  groups of names, some of which may stand for one thing afterwards
     """
 
-    uses: frozenset[str]
+    now: frozenset[str]
+    later: frozenset[str]
     binds: frozenset[str]
+    sure: frozenset[str]
+    fixed: frozenset[str]
     changes: frozenset[str]
     aliases: tuple[frozenset[str], ...]
+
+
+class _Search:
+    """Which cells make what others look up."""
+
+    def __init__(self, cells: list[_Cell]):
+        self._cells = cells
+        # What is a function, a class or a module wherever it is bound is not changed by being handed over or named anew.
+        unchanged = frozenset(vars(builtins)).union(*(cell.fixed for cell in cells)) - frozenset[str]().union(
+            *(cell.binds - cell.fixed for cell in cells)
+        )
+        tied = _Tied(group - unchanged for cell in cells for group in cell.aliases)
+        self._makes = [cell.binds | (tied.to(cell.changes - unchanged) if cell.changes else frozenset()) for cell in cells]
+        self._makers: dict[str, list[int]] = {}
+        for place, names in enumerate(self._makes):
+            for name in names:
+                self._makers.setdefault(name, []).append(place)
+
+    def uses(self, place: int) -> frozenset[str]:
+        return self._cells[place].now | self._cells[place].later
+
+    def closure(self, run: set[int], named: Collection[str], candidates: set[int]) -> set[int]:
+        """The candidates that make what `run` looks up, or what is named, and those that make what they look up in turn."""
+        found: set[int] = set()
+        wanted: list[tuple[str, int | None]] = [(name, None) for name in named]
+        for place in run:
+            wanted += self._wanted(place)
+        asked = set(wanted)
+        while wanted:
+            for place in self._making(*wanted.pop(), candidates, run | found) - run - found:
+                found.add(place)
+                new = set(self._wanted(place)) - asked
+                asked |= new
+                wanted.extend(new)
+        return found
+
+    def _wanted(self, place: int) -> list[tuple[str, int | None]]:
+        cell = self._cells[place]
+        return [*((name, place) for name in cell.now), *((name, None) for name in cell.later)]
+
+    def _making(self, name: str, before: int | None, candidates: set[int], run: set[int]) -> set[int]:
+        """The candidates that may have a part in what a name stands for when the cell `before` runs; None: at any time."""
+        found = set()
+        for place in reversed(self._makers.get(name, [])):
+            if before is not None and place >= before:
+                continue
+            if place in candidates:
+                found.add(place)
+            if before is not None and name in self._cells[place].sure and (place in candidates or place in run):
+                break
+        return found
 
 
 def _read(source: str) -> _Cell:
@@ -87,44 +134,59 @@ def _read(source: str) -> _Cell:
         tree = ast.parse(source)
         tables = [symtable.symtable(ast.unparse(statement), "cell", "exec") for statement in tree.body]
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # a magic command, or no program at all
-        every = frozenset(IDENTIFIER.findall(source))
-        return _Cell(every, every, every, ())
+        return _anything(source)
     if any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in tree.body):
-        every = frozenset(IDENTIFIER.findall(source))
-        return _Cell(every, every, every, ())
-    uses: set[str] = set()
+        return _anything(source)
+    now: set[str] = set()
+    later: set[str] = set()
     binds: set[str] = set()
-    certain: set[str] = set()
+    sure: set[str] = set()
+    fixed: set[str] = set()
     for statement, table in zip(tree.body, tables, strict=True):
         bound = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
         here = _names(statement.target) if isinstance(statement, ast.For) else set()
-        uses |= _looked_up(table) - certain - here
+        at_once, deferred = _looked_up(table)
+        now |= at_once - sure - here
+        later |= deferred - (sure & fixed)
         if isinstance(statement, ast.For):
-            uses |= _names(statement.iter) - certain
+            now |= _names(statement.iter) - sure
         elif isinstance(statement, ast.AugAssign):
-            uses |= _names(statement.target) - certain
+            now |= _names(statement.target) - sure
+        if isinstance(statement, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom):
+            fixed |= bound
+        else:
+            fixed -= bound
         if not isinstance(statement, ast.For | ast.If | ast.While | ast.Try | ast.Delete):  # those may bind nothing
-            certain |= bound
+            sure |= bound
         binds |= bound
     nodes = list(ast.walk(tree))
     binds.update(*(node.names for node in nodes if isinstance(node, ast.Global)))
     changes = set[str]().union(*map(_changed, nodes))
-    aliases = tuple(_aliases(node) for node in nodes if isinstance(node, ast.Assign))
-    return _Cell(frozenset(uses), frozenset(binds), frozenset(changes), aliases)
+    aliases = tuple(group for node in nodes if (group := _aliases(node)))
+    now_, later_, binds_, sure_, fixed_, changes_ = map(frozenset, (now, later, binds, sure, fixed, changes))
+    return _Cell(now_, later_, binds_, sure_, fixed_, changes_, aliases)
+
+
+def _anything(source: str) -> _Cell:
+    every = frozenset(IDENTIFIER.findall(source))
+    return _Cell(every, every, every, frozenset(), frozenset(), every, ())
 
 
 # A class shares its release; a student's programs are read once and not kept.
 _read_again = functools.lru_cache(1024)(_read)
 
 
-def _looked_up(top: symtable.SymbolTable) -> set[str]:
-    found, tables = set(), [top]
+def _looked_up(top: symtable.SymbolTable) -> tuple[set[str], set[str]]:
+    """Names that a statement looks up when it runs, and those that its functions look up."""
+    now, later, tables = set(), set(), [(top, False)]
     while tables:
-        table = tables.pop()
-        tables.extend(table.get_children())
-        inside = table.get_type() == "function"
-        found |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced() and (symbol.is_global() or not inside)}
-    return found
+        table, deferred = tables.pop()
+        function = table.get_type() == "function"
+        deferred = deferred or (function and table.get_name() not in COMPREHENSIONS)
+        tables += [(child, deferred) for child in table.get_children()]
+        names = {symbol.get_name() for symbol in table.get_symbols() if symbol.is_referenced() and (symbol.is_global() or not function)}
+        (later if deferred else now).update(names)
+    return now, later
 
 
 def _changed(node: ast.AST) -> set[str]:
@@ -137,8 +199,8 @@ def _changed(node: ast.AST) -> set[str]:
         called = _root(_first(node.value))
         if called in SHOWS:
             return set()
-        if called in DRAWS:
-            return {called}
+        if called in DRAWS or (called in LIBRARIES and not SETTINGS.match(getattr(node.value.func, "attr", ""))):
+            return {called} - LIBRARIES
         given = [*node.value.args, *(keyword.value for keyword in node.value.keywords)]
         return {called, *(_root(part) for part in given)} - {""}
     return set()
@@ -151,13 +213,33 @@ def _first(called: ast.AST) -> ast.AST:
     return called
 
 
-def _aliases(statement: ast.Assign) -> frozenset[str]:
-    """All names of `a = b`, `a = b.part` and `a, c = b[0], [d]`, as a change by one may be a change of the other; none of `a = f(b)`."""
-    values = statement.value.elts if isinstance(statement.value, ast.Tuple | ast.List | ast.Set) else [statement.value]
-    parts = [part for value in values for part in (ast.walk(value) if isinstance(value, ast.Dict | ast.List | ast.Tuple) else [value])]
-    targets = [part for target in statement.targets for part in (target.elts if isinstance(target, ast.Tuple | ast.List) else [target])]
-    right, left = ({_root(part) for part in side} - {""} for side in (parts, targets))
-    return frozenset(left | right) if right else frozenset()
+DISPLAYS = ast.List | ast.Tuple | ast.Dict | ast.Set
+
+
+def _aliases(node: ast.AST) -> frozenset[str]:
+    """All names of `a = b`, `a = b.part`, `a, c = b[0], [d]`, `a = a + [b]` and `a.append(b)`, as a change by one may be a change of another.
+
+    None of `a = f(b)` and `a = b + c`: what comes of a call or of arithmetic is taken for something new.
+    """
+    if isinstance(node, ast.Assign):
+        roots = set[str]().union(
+            *(_roots(part) for part in (node.value.elts if isinstance(node.value, ast.List | ast.Tuple | ast.Set) else [node.value]))
+        )
+        return frozenset(roots.union(*(_roots(target) for target in node.targets))) if roots else frozenset()
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return frozenset(_changed(node))
+    return frozenset()
+
+
+def _roots(value: ast.AST) -> set[str]:
+    """Names of what a value may be, or hold."""
+    if isinstance(value, ast.Call | ast.Constant | ast.Lambda):
+        return set()
+    if isinstance(value, ast.BinOp | ast.UnaryOp | ast.Compare) and not any(isinstance(part, DISPLAYS) for part in ast.walk(value)):
+        return set()
+    if isinstance(value, ast.Name | ast.Attribute | ast.Subscript | ast.Starred):
+        return {_root(value)} - {""}
+    return set[str]().union(*(_roots(part) for part in ast.iter_child_nodes(value)))
 
 
 class _Tied:
