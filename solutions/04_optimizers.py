@@ -39,8 +39,8 @@ progress_board("optimizers")
 # ground there, its gradient the **slope**. From now on a *hill* is a function that takes a point and gives both: `hill(theta)` →
 # `(height, slope)`.
 #
-# Our network is that of chapter 03 with 64 hidden units instead of 32: 64 pixels → 64 → 10 scores. `pack` lays its arrays end to end, `unpack` cuts them apart
-# again.
+# Our network is that of chapter 03 with 64 hidden units instead of 32: 64 pixels → 64 → 10 scores. `pack` lays its arrays end to end,
+# `unpack` cuts them apart again.
 
 # %%
 split = digits(seed=0)
@@ -395,7 +395,7 @@ print(
 plainly = descend(ravine, start, 0.02, 300)[-1]
 smoothly = walk(averaging_momentum, ravine, start, 300, lr=0.02)[-1]
 print(
-    "left of the distance after 300 steps at lr = 0.02:",
+    "distance from the lowest point after 300 steps at lr = 0.02:",
     f"gradient descent {np.linalg.norm(plainly):.4f}, averaging {np.linalg.norm(smoothly):.4f}",
 )
 
@@ -469,8 +469,8 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
-# It has a second gap: where $v$ is exactly 0, as after a start on level ground, $0/0$ is not a number. A single such step, and the walk is `nan` for ever. The
-# mend is one line (stay where you are if the length is 0); that it never lands is mended by letting $\alpha$ shrink:
+# It has a second gap: where $v$ is exactly 0, as after a start on level ground, $0/0$ is not a number. A single such step, and the walk is
+# `nan` for ever. The mend is one line (stay where you are if the length is 0); that it never lands is mended by letting $\alpha$ shrink:
 
 # %%
 x, state = start, {}
@@ -518,9 +518,9 @@ for step in (1, 10, 100, 400):
     print(f"step {step:3d} is {lengths[step - 1]:.4f} long; lr/√t is {0.5 / np.sqrt(step):.4f}")
 
 # %% [markdown] lang="en"
-# The sum only grows, so under a steady slope, where nothing calls for shorter steps, they shrink like $1/\sqrt t$. On sparse data (a word that occurs once a day) that is what
-# one wants. In a deep network, which passes through steep regions early, AdaGrad remembers them for ever. **RMSProp** (2012) forgets: a
-# moving **mean** of the squares takes the place of the sum,
+# The sum only grows, so under a steady slope, where nothing calls for shorter steps, they shrink like $1/\sqrt t$. On sparse data (a word
+# that occurs once a day) that is what one wants. In a deep network, which passes through steep regions early, AdaGrad remembers them for
+# ever. **RMSProp** (2012) forgets: a moving **mean** of the squares takes the place of the sum,
 #
 # $$ s_{t+1} = \alpha_s\,s_t + (1 - \alpha_s)\,g^2, \qquad \theta_{t+1} = \theta_t - \text{lr}\,\frac{g}{\sqrt{s_{t+1}} + \epsilon} , $$
 #
@@ -648,9 +648,9 @@ for name, rule in (("at its word", self_adapting), ("kinder reading", kinder_rea
 #
 # 1. **One rate for all.** $\lVert\nabla J\rVert^2$ is a single number, so a steep coordinate slows down its flat neighbours. Adam keeps a
 #    mean of $g^2$ *for each coordinate*.
-# 2. **The start.** What $s$ starts from weighs on the first thousand steps and more ($0.999^{1000} \approx 0.37$ of it is still there), what
-#    $v$ starts from only on the first few dozen ($0.9^{30} \approx 0.04$). Adam starts both at 0 and divides out exactly the missing share: after $t$ steps a mean with memory $\beta$ has collected a share of
-#    $1 - \beta^t$.
+# 2. **The start.** What $s$ starts from weighs on the first thousand steps and more ($0.999^{1000} \approx 0.37$ of it is still there),
+#    what $v$ starts from only on the first few dozen ($0.9^{30} \approx 0.04$). Adam starts both at 0 and divides out exactly the missing
+#    share: after $t$ steps a mean with memory $\beta$ has collected a share of $1 - \beta^t$.
 # 3. **$\epsilon$ inside the root.** With slopes of $10^{-7}$, squares are $10^{-14}$, and $\epsilon = 10^{-8}$ drowns them. Adam adds it
 #    outside.
 # 4. **The rate comes late.** $\alpha_t$ was made from the slope before, so the first steep slope is met by a rate that knows nothing of it.
@@ -731,9 +731,9 @@ predict.reveal(
 
 # %% [markdown] lang="en"
 # So Adam's `lr` has a plain meaning: **about how far a coordinate may move in one step**, in the parameter's own unit, whatever the loss
-# is. (While slopes keep sign and size it is nearly `lr`; where they waver, $m$ is small against $\sqrt s$ and the step is shorter. It can also
-# be longer: one large slope after many tiny ones moves a coordinate by up to $\frac{1 - \beta_1}{\sqrt{1 - \beta_2}} \approx 3.16$ times `lr`.)
-# This is why one default, 0.001, works so often.
+# is. (While slopes keep sign and size it is nearly `lr`; where they waver, $m$ is small against $\sqrt s$ and the step is shorter. It can
+# also be longer: one large slope after many tiny ones moves a coordinate by about $\frac{1 - \beta_1}{\sqrt{1 - \beta_2}} \approx 3.16$
+# times `lr`.) This is why one default, 0.001, works so often.
 
 # %% [markdown] lang="en"
 # ### See them walk
@@ -871,9 +871,9 @@ show_static(
 
 # %% [markdown] lang="en"
 # How to read it: left of the fall the rate is too small to matter, at the explosion it is too large. A rate somewhat left of the lowest
-# point, between a tenth and a half of it, is a good first try: here from 0.06 to 0.31. It is a rule of thumb: the run is short, the hill later
-# on is another one, and the lowest point itself is a matter of luck, as the other draws show: the largest is almost three times the smallest.
-# Section 9 tries all rates properly and tells how good this was.
+# point, between a tenth and a half of it, is a good first try: here from 0.06 to 0.31. It is a rule of thumb: the run is short, the hill
+# later on is another one, and the lowest point itself is a matter of luck, as the other draws show: the largest is almost three times the
+# smallest. Section 9 tries all rates properly and tells how good this was.
 #
 # ### Up a line, down a wave
 #
@@ -998,8 +998,8 @@ for lr in (0.1, 0.3, 0.5):
 # - **Warm-up** makes no clear difference in this small network, where no start is wild. We keep it because it costs nothing here and is
 #   needed elsewhere.
 #
-# And the two ways to let weights shrink (section 7)? Adam for 300 steps from one seed, without decay, with $\lambda\theta$ added to the slope,
-# and with AdamW, $\lambda = 0.01$ both times:
+# And the two ways to let weights shrink (section 7)? Adam for 300 steps from one seed, without decay, with $\lambda\theta$ added to the
+# slope, and with AdamW, $\lambda = 0.01$ both times:
 
 
 # %%
@@ -1020,9 +1020,9 @@ for name, rule, decay in (
     )
 
 # %% [markdown] lang="en"
-# With the same $\lambda$, added decay takes more than half of the length and spoils the loss; AdamW takes about two per cent. That makes neither
-# the better one, for this is the loss on rows that were trained on. It shows that a $\lambda$ means different things to the two, and cannot be
-# carried from one to the other.
+# With the same $\lambda$, added decay takes more than half of the length and spoils the loss; AdamW takes about two per cent. That makes
+# neither the better one, for this is the loss on rows that were trained on. It shows that a $\lambda$ means different things to the two,
+# and cannot be carried from one to the other.
 
 # %% [markdown] lang="en"
 # ## 9 · A fair race
@@ -1218,8 +1218,9 @@ print(f"Adam's state: {bytes_kept / x.nbytes:.0f} times the memory of the parame
 # AdaGrad, RMSProp and Adam are.
 #
 # **What does `optimizer='adam'` in the articles' programs stand for?** Adam with a rate of 0.001, $\beta_1 = 0.9$ and $\beta_2 = 0.999$;
-# Keras takes $\epsilon = 10^{-7}$ where PyTorch takes $10^{-8}$. Nor is it the same $\epsilon$: Keras adds it to $\sqrt{s}$, *before* the bias is
-# corrected (the paper's "epsilon hat"), which matters in the first steps. No schedule, no decay, no clipping: a decent start, and no more than that.
+# Keras takes $\epsilon = 10^{-7}$ where PyTorch takes $10^{-8}$. Nor is it the same $\epsilon$: Keras adds it to $\sqrt{s}$, *before* the
+# bias is corrected (the paper's "epsilon hat"), which matters in the first steps. No schedule, no decay, no clipping: a decent start, and
+# no more than that.
 #
 # **Is the algorithm chosen when the model is built?** One article says so: among its steps for building a model it chooses an algorithm,
 # shows the list of layers as the code of that step, and shows the line that sets optimiser and loss as the code that "initialises the

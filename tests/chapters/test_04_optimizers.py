@@ -287,7 +287,7 @@ def test_at_0_1_a_falling_rate_brings_the_runs_together_and_its_best_less_far(ex
 @pytest.mark.slow
 def test_averaging_at_the_same_rate_gets_a_few_times_nearer_in_the_ravine(executed):
     plain, averaging = map(
-        float, printed(executed("04"), r"left of the distance after 300 steps at lr = 0.02: gradient descent (\S+), averaging (\S+)")
+        float, printed(executed("04"), r"distance from the lowest point after 300 steps at lr = 0.02: gradient descent (\S+), averaging (\S+)")
     )
     assert 3 < plain / averaging < 7
 
