@@ -39,8 +39,8 @@ progress_board("optimizers")
 # ground there, its gradient the **slope**. From now on a *hill* is a function that takes a point and gives both: `hill(theta)` →
 # `(height, slope)`.
 #
-# Our network is that of chapter 03, 64 pixels → 64 hidden units → 10 scores. `pack` lays its arrays end to end, `unpack` cuts them apart
-# again.
+# Our network is that of chapter 03 with 64 hidden units instead of 32: 64 pixels → 64 → 10 scores. `pack` lays its arrays end to end,
+# `unpack` cuts them apart again.
 
 # %%
 split = digits(seed=0)
@@ -93,7 +93,8 @@ print(
 def descend(hill, start, lr, steps):
     """Plain gradient descent, with every point that it visits.
 
-    hill: takes a point (D,), gives (height, slope (D,)); start (D,), whole numbers allowed
+    hill: takes a point (D,), gives (height, slope (D,)); asked once a step, for it may draw a new
+    batch each time; start (D,), whole numbers allowed
     → path (steps + 1, D), float64: the start in row 0, then the point after each step.
     The start is left as it was.
 
@@ -155,6 +156,7 @@ def quadratic_rates(curvatures):
       limit: the rate from which on it no longer comes down
       best: the rate that comes down fastest, judged by the slowest direction
       left: the factor that one step at the best rate leaves of the distance in that direction
+    The array is left as it was.
 
     >>> limit, best, left = quadratic_rates(np.array([1.0, 3.0]))
     >>> round(float(limit), 4), float(best), float(left)
@@ -256,8 +258,10 @@ print(f"if the hill stayed like this, the limit would be lr = {2 / steepest:.2f}
 #
 # $$ \theta_{t+1} = \theta_t - \alpha\,\frac1B \sum_{i \in \text{batch}_t} \nabla J(\theta_t;\, x_i, y_i) . $$
 #
-# (The source article writes $\nabla J(\theta_t, x_i)$: one row, its label left out, and no word on how often $i$ is drawn. One row is the
-# case $B = 1$. And $J$ there is the loss of that row, no longer that of the whole set.) On average over all choices it is the true slope,
+# (The source article writes $\nabla J(\theta_t, x_i)$: one row, its label left out. One row is the case $B = 1$. And $J$ there is the loss
+# of that row, no longer that of the whole set. Its list of steps is 2 choose data at random, 3 compute the gradient, 4 update the parameters,
+# 5 "repeat steps 2 and 3": a new row each time, as it should be, but step 4 is left out of the loop. The questions at the end come back to
+# it.) On average over all choices it is the true slope,
 # since every row has the same chance; a single one is the true slope plus noise.
 #
 # **Predict.** How long is the noise, the difference between a batch's slope and the true one? With batches of **256** rows instead of
@@ -293,7 +297,20 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
-# That is why small batches pay: 16 rows cost a sixteenth of 256, and their slope is only four times as noisy. It is also why a constant
+# That is why small batches pay: 16 rows cost a sixteenth of the arithmetic of 256, and their slope is only four times as noisy. (The clock
+# gives less than arithmetic promises, because every step has a part that does not depend on the rows:)
+
+# %%
+clocks = {16: [], 256: []}
+for _turn in range(60):
+    for size, times in clocks.items():
+        begin = time.perf_counter()
+        digit_hill(theta, every_row[:size])
+        times.append(time.perf_counter() - begin)
+print("time for one slope:", {n: f"{np.median(t) * 1e6:.0f} µs" for n, t in clocks.items()})
+
+# %% [markdown] lang="en"
+# The noise is also why a constant
 # rate never quite arrives: near the lowest point the true slope vanishes, the noise does not, and the point goes on dancing in a cloud
 # whose size is set by the rate. Section 8 lets the rate shrink for this reason.
 
@@ -375,8 +392,18 @@ print(
     "at the same rate, 50 steps from x = -4:",
     f"adding to {added[-1, 0]:.2f}, averaging to {same_rate[-1, 0]:.2f}",
 )
+plainly = descend(ravine, start, 0.02, 300)[-1]
+smoothly = walk(averaging_momentum, ravine, start, 300, lr=0.02)[-1]
+print(
+    "distance from the lowest point after 300 steps at lr = 0.02:",
+    f"gradient descent {np.linalg.norm(plainly):.4f}, averaging {np.linalg.norm(smoothly):.4f}",
+)
 
 # %% [markdown] lang="en"
+# Against gradient descent at the same rate, averaging gains little: under a steady slope it ends up at the same pace, and no more. In this
+# ravine it gets a few times nearer, and it bears larger rates: its limit is $\frac{2(1 + \beta)}{(1 - \beta)\lambda}$, 19 times as high for
+# $\beta = 0.9$.
+#
 # What does momentum buy in a ravine? With the best $\alpha$ and $\beta$ for given curvatures (Polyak, 1964), the factor that is left after
 # a step falls from $\frac{\kappa - 1}{\kappa + 1}$ to $\frac{\sqrt\kappa - 1}{\sqrt\kappa + 1}$. The wait grows like $\sqrt\kappa$ instead
 # of $\kappa$. (For $\lambda_{\min} = 1$ they are $\alpha = 4/(1 + \sqrt\kappa)^2$ and
@@ -442,8 +469,8 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
-# It has a second gap: exactly at a level point $v$ is 0, and $0/0$ is not a number. A single such step, and the walk is `nan` for ever. The
-# mend is one line (stay where you are if the length is 0); that it never lands is mended by letting $\alpha$ shrink:
+# It has a second gap: where $v$ is exactly 0, as after a start on level ground, $0/0$ is not a number. A single such step, and the walk is
+# `nan` for ever. The mend is one line (stay where you are if the length is 0); that it never lands is mended by letting $\alpha$ shrink:
 
 # %%
 x, state = start, {}
@@ -481,18 +508,19 @@ def adagrad(x, grad, state, lr=0.01, eps=1e-10):
     return x - lr * grad / (np.sqrt(squares) + eps), {"squares": squares}
 
 
-path = walk(adagrad, ravine, start, 400, lr=0.5)
-lengths = np.linalg.norm(np.diff(path, axis=0), axis=1)
+def ramp(x):
+    """A hill with the slope 1 everywhere."""
+    return np.sum(x), np.ones_like(x)
+
+
+lengths = -np.diff(walk(adagrad, ramp, np.zeros(1), 400, lr=0.5)[:, 0])
 for step in (1, 10, 100, 400):
-    print(
-        f"after {step:3d} steps: x = {path[step, 0]:.3f}, y = {path[step, 1]:.3f},",
-        f"last step {lengths[step - 1]:.4f} long",
-    )
+    print(f"step {step:3d} is {lengths[step - 1]:.4f} long; lr/√t is {0.5 / np.sqrt(step):.4f}")
 
 # %% [markdown] lang="en"
-# The sum only grows, so under steady slopes the steps shrink like $1/\sqrt t$. On sparse data (a word that occurs once a day) that is what
-# one wants. In a deep network, which passes through steep regions early, AdaGrad remembers them for ever. **RMSProp** (2012) forgets: a
-# moving **mean** of the squares takes the place of the sum,
+# The sum only grows, so under a steady slope, where nothing calls for shorter steps, they shrink like $1/\sqrt t$. On sparse data (a word
+# that occurs once a day) that is what one wants. In a deep network, which passes through steep regions early, AdaGrad remembers them for
+# ever. **RMSProp** (2012) forgets: a moving **mean** of the squares takes the place of the sum,
 #
 # $$ s_{t+1} = \alpha_s\,s_t + (1 - \alpha_s)\,g^2, \qquad \theta_{t+1} = \theta_t - \text{lr}\,\frac{g}{\sqrt{s_{t+1}} + \epsilon} , $$
 #
@@ -533,6 +561,10 @@ check("optimizers.rmsprop", rmsprop)
 # the left, and one step older on the right. As a power of $\beta_2$ the line is no assignment at all. Take it at its word, as a program
 # must: **$\beta_2$ is a state that is its own coefficient**, $\;b \leftarrow b \cdot b + (1 - b)\,G$ with $G = \lVert\nabla J\rVert^2$,
 # starting from 0.999. What does that do under a steady slope?
+#
+# (In words the article says that this variant adapts the momentum's rate *and its decay factor* "by how the parameters change". That would be
+# two factors that follow from the changes of $\theta$. In Adam, as you will see, nothing does: $\beta_1$ and $\beta_2$ are constants, and the
+# steps follow from the slopes.)
 
 # %%
 squared_slopes = np.linspace(0.02, 4.6, 700)
@@ -616,9 +648,9 @@ for name, rule in (("at its word", self_adapting), ("kinder reading", kinder_rea
 #
 # 1. **One rate for all.** $\lVert\nabla J\rVert^2$ is a single number, so a steep coordinate slows down its flat neighbours. Adam keeps a
 #    mean of $g^2$ *for each coordinate*.
-# 2. **The start.** Whatever $s$ and $v$ start from weighs on the first thousand steps ($0.999^{1000} \approx 0.37$ of it is still there).
-#    Adam starts both at 0 and divides out exactly the missing share: after $t$ steps a mean with memory $\beta$ has collected a share of
-#    $1 - \beta^t$.
+# 2. **The start.** What $s$ starts from weighs on the first thousand steps and more ($0.999^{1000} \approx 0.37$ of it is still there),
+#    what $v$ starts from only on the first few dozen ($0.9^{30} \approx 0.04$). Adam starts both at 0 and divides out exactly the missing
+#    share: after $t$ steps a mean with memory $\beta$ has collected a share of $1 - \beta^t$.
 # 3. **$\epsilon$ inside the root.** With slopes of $10^{-7}$, squares are $10^{-14}$, and $\epsilon = 10^{-8}$ drowns them. Adam adds it
 #    outside.
 # 4. **The rate comes late.** $\alpha_t$ was made from the slope before, so the first steep slope is met by a rate that knows nothing of it.
@@ -699,8 +731,9 @@ predict.reveal(
 
 # %% [markdown] lang="en"
 # So Adam's `lr` has a plain meaning: **about how far a coordinate may move in one step**, in the parameter's own unit, whatever the loss
-# is. (While slopes keep their sign it is nearly `lr`; where they waver, $m$ is small against $\sqrt s$ and the step is shorter.) This is
-# why one default, 0.001, works so often.
+# is. (While slopes keep sign and size it is nearly `lr`; where they waver, $m$ is small against $\sqrt s$ and the step is shorter. It can
+# also be longer: one large slope after many tiny ones moves a coordinate by about $\frac{1 - \beta_1}{\sqrt{1 - \beta_2}} \approx 3.16$
+# times `lr`.) This is why one default, 0.001, works so often.
 
 # %% [markdown] lang="en"
 # ### See them walk
@@ -723,12 +756,14 @@ show(trajectories())
 # Large weights are often a sign of learning by heart, so one lets all weights shrink a little in each step. The old way adds
 # $\tfrac{\lambda}{2}\lVert\theta\rVert^2$ to the loss, which adds $\lambda\theta$ to the slope. For gradient descent that is the same as
 # shrinking. For Adam it is not: the added $\lambda\theta$ goes through $m$ and gets divided by $\sqrt s$, so the weights with the
-# *steepest* slopes shrink *least*. **AdamW** (Loshchilov and Hutter, 2019) shrinks beside the walk:
+# *steepest* slopes shrink *least*. And a weight with hardly any slope of its own is left with $\lambda\theta$ alone, which $\sqrt s$ makes
+# into a full step: it loses up to `lr` in every step, *whatever $\lambda$ is*. **AdamW** (Loshchilov and Hutter, 2019) shrinks beside the
+# walk:
 #
 # $$ \theta_t = \theta_{t-1} - \alpha\lambda\,\theta_{t-1} - \alpha\,\frac{\hat m_t}{\sqrt{\hat s_t} + \epsilon} , $$
 #
 # with $m$ and $s$ made of the plain slopes. ($\lambda$ is `weight_decay`. As in PyTorch, the share is $\alpha\lambda$, so it follows the
-# schedule of the rate.)
+# schedule of the rate.) Section 8 measures the difference.
 
 
 # %% exercise="adamw" minutes=8 level=2
@@ -770,7 +805,8 @@ check("optimizers.adamw", adamw)
 def lr_range_test(hill, start, rates, stop=4.0):
     """One step of gradient descent with each rate in turn, each from where the last one led.
 
-    hill: takes a point, gives (loss, slope); start: array; rates: in rising order
+    hill: takes a point, gives (loss, slope), losses above 0; asked once a step, for it may draw
+    a new batch each time; start: array; rates: one a step, as a rule from small to large
     → the losses met just before each step, one for every step that was taken
     The run ends where a loss is not finite, or above `stop` times the smallest one so far:
     before the step, and without keeping that loss.
@@ -797,16 +833,26 @@ def lr_range_test(hill, start, rates, stop=4.0):
 check("optimizers.lr_range_test", lr_range_test)
 
 # %%
-rates, rng = np.geomspace(1e-3, 30, 150), np.random.default_rng(0)
-losses = lr_range_test(
-    lambda point: digit_hill(point, rng.integers(len(x_train), size=32)), theta, rates
-)
-smooth = np.convolve(losses, np.ones(5) / 5, mode="valid")  # mean of five neighbours
-lowest = float(rates[smooth.argmin() + 2])
+rates = np.geomspace(1e-3, 30, 150)
+
+
+def range_run(seed):
+    """One range test on batches drawn by a seed → losses, their means of five, rate of the lowest mean."""
+    rng = np.random.default_rng(seed)
+    losses = lr_range_test(
+        lambda point: digit_hill(point, rng.integers(len(x_train), size=32)), theta, rates
+    )
+    smooth = np.convolve(losses, np.ones(5) / 5, mode="valid")
+    return losses, smooth, float(rates[smooth.argmin() + 2])
+
+
+losses, smooth, lowest = range_run(seed=0)
 print(
-    f"the run ended at lr = {rates[len(losses) - 1]:.2f};",
+    f"the run ended after {len(losses)} steps, at lr = {rates[len(losses) - 1]:.2f};",
     f"the smoothed loss was lowest at lr = {lowest:.2f}",
 )
+others = [range_run(seed)[2] for seed in range(8)]
+print(f"with eight draws of the batches: lowest at lr = {min(others):.2f} to {max(others):.2f}")
 
 figure, axis = plt.subplots(figsize=(6, 3.2), layout="constrained")
 axis.semilogx(rates[: len(losses)], losses, ".", color="0.6", label="one batch")
@@ -825,8 +871,9 @@ show_static(
 
 # %% [markdown] lang="en"
 # How to read it: left of the fall the rate is too small to matter, at the explosion it is too large. A rate somewhat left of the lowest
-# point, between a tenth and a half of it, is a good first try. It is a rule of thumb: the run is short, and the hill later on is another
-# one. Section 9 tries all rates properly and tells how good this was.
+# point, between a tenth and a half of it, is a good first try: here from 0.06 to 0.31. It is a rule of thumb: the run is short, the hill
+# later on is another one, and the lowest point itself is a matter of luck, as the other draws show: the largest is almost three times the
+# smallest. Section 9 tries all rates properly and tells how good this was.
 #
 # ### Up a line, down a wave
 #
@@ -844,6 +891,7 @@ def warmup_cosine(step, total, warmup, peak, floor=0.0):
     """The learning rate of one step.
 
     step: counted from 0; total: from this step on the rate stays at `floor`; 0 <= warmup < total
+    On the way up the rate may be below `floor`.
 
     >>> [round(float(warmup_cosine(step, total=6, warmup=2, peak=0.3)), 3) for step in range(8)]
     [0.1, 0.2, 0.3, 0.256, 0.15, 0.044, 0.0, 0.0]
@@ -934,17 +982,47 @@ for lr in (0.1, 0.3, 0.5):
     runs["warm_cosine, clipped to 1"] = {"schedule": warm_cosine, "max_norm": 1.0}
     for name, settings in runs.items():
         found = final_losses(momentum, lr, **settings)
-        print(f"lr {lr}, {name:26s}: mean {found.mean():.3f}, worst {found.max():.3f}")
+        print(
+            f"lr {lr}, {name:26s}: mean {found.mean():.3f},",
+            f"from {found.min():.3f} to {found.max():.3f}",
+        )
 
 # %% [markdown] lang="en"
 # Honest reading, five seeds each:
 #
-# - **A falling rate** is worth a lot where the rate is large: at 0.3 the loss ends several times lower than with a constant one. At 0.1 it
-#   makes no difference to the mean; there the noise is not what limits.
+# - **A falling rate** is worth a lot where the rate is large: at 0.3 the loss ends several times lower than with a constant one. At 0.1 the
+#   means are alike, but not because it does nothing: two effects cancel. The falling rates add up to half the way, so the best run gets less
+#   far; but all five runs end close together, where the constant rate leaves them dancing, one of them far above the others.
 # - **Clipping** makes little difference where training goes well, and rescues the rate that is too large: at 0.5 the loss ends several
 #   times lower with it.
 # - **Warm-up** makes no clear difference in this small network, where no start is wild. We keep it because it costs nothing here and is
 #   needed elsewhere.
+#
+# And the two ways to let weights shrink (section 7)? Adam for 300 steps from one seed, without decay, with $\lambda\theta$ added to the
+# slope, and with AdamW, $\lambda = 0.01$ both times:
+
+
+# %%
+def adam_added(x, grad, state, lr, weight_decay):
+    """Adam with the decay added to the slope, the old way."""
+    return mend_adaptive_momentum(x, grad + weight_decay * x, state, lr)
+
+
+for name, rule, decay in (
+    ("without", adamw, 0.0),
+    ("added to the slope", adam_added, 0.01),
+    ("AdamW", adamw, 0.01),
+):
+    trained = train_with(rule, 0, 0.01, weight_decay=decay)
+    print(
+        f"decay {name:18s}: all weights together {np.linalg.norm(trained):5.2f} long,",
+        f"loss {digit_hill(trained, every_row)[0]:.3f}",
+    )
+
+# %% [markdown] lang="en"
+# With the same $\lambda$, added decay takes more than half of the length and spoils the loss; AdamW takes about two per cent. That makes
+# neither the better one, for this is the loss on rows that were trained on. It shows that a $\lambda$ means different things to the two,
+# and cannot be carried from one to the other.
 
 # %% [markdown] lang="en"
 # ## 9 · A fair race
@@ -981,6 +1059,13 @@ for name, (rule, settings) in contestants.items():
 
 # %% train
 print(f"Adam at its usual 0.001: loss {curves['Adam'][0]:.3f} after 150 steps")
+print(
+    "gradient descent, rate and loss:",
+    [
+        f"{lr:.3g}: {loss:.3f}"
+        for lr, loss in zip(race_rates, curves["gradient descent"], strict=True)
+    ],
+)
 
 figure, axis = plt.subplots(figsize=(8, 3.8), layout="constrained")
 looks = ("-", "--", "-.", ":", "-", "--", ":", "-")
@@ -1008,11 +1093,14 @@ show_static(
 # %% [markdown] lang="en"
 # What this small race shows, and what not:
 #
-# - **Every rule has its own best rate.** Carry a rate from one rule to another and you measure the transfer, not the rule. Adam's 0.001, a
-#   good default for large models, is far too small for 150 steps here.
-# - **Tuned, the good rules are close.** What separates them on this task is less than what a wrong rate costs any of them.
-# - **The range test of section 8 was on the cautious side.** For gradient descent it advised at most half of the rate with the lowest loss;
-#   the best of the nine rates lies above that. It found the right region in 150 steps, where the race took 27 runs.
+# - **Every rule has its own best rate.** Carry a rate from one rule to another and you measure the transfer, not the rule. Adam's 0.001 is
+#   the libraries' default and no law: far too small for 150 steps here, too large for a large model. (GPT-3 was trained with 0.0006 in its
+#   smallest size of 125 million numbers, with 0.00006 in its largest of 175 billion: Brown et al., 2020, table 2.1.)
+# - **Tuned, the good rules are close.** What separates them on this task is less than what a rate ten times too large or too small costs any
+#   of them.
+# - **The range test of section 8 was on the cautious side.** For gradient descent it advised 0.06 to 0.31. The best of the nine rates, 1.0,
+#   lies above that; at the upper end, 0.316, the loss is nearly as good, towards the lower end much worse. It took 108 steps where the race
+#   took 27 runs of 150, and one such run is good to a factor of two or three, no better.
 # - **"Self-adapting" at its word** is not in that company, as its formula made us expect.
 # - One small network, one data set, 150 steps. On large Transformers the gap between Adam and tuned SGD is real and well documented; here
 #   it could not show.
@@ -1097,12 +1185,14 @@ print(f"Adam's state: {bytes_kept / x.nbytes:.0f} times the memory of the parame
 # | the loss falls, ever more slowly | a ravine: κ sets the pace | momentum or Adam; scale the inputs (chapter 02) |
 # | the loss falls and then dances on a level | the noise of the batches at a constant rate | let the rate fall; a larger batch |
 # | after a change of library nothing moves | summing momentum became averaging momentum | multiply the rate by 1/(1 - β) |
-# | the first Adam steps are far too long or too short | no bias correction, or `t` counts from 0 | $1 - \beta^t$ with $t = 1$ in the first step |
+# | the first Adam steps are far too long or too short | no bias correction | divide by $1 - \beta^t$, $t = 1$ in the first step |
 # | Adam behaves like sign descent, all steps `lr` long | its state is made anew in every step | keep the state; in PyTorch make the optimiser once, before the loop |
 # | Adam hardly moves where slopes are tiny | ε inside the root, or ε too large | √s + ε; compare ε with the size of your slopes |
+# | `nan` after Adam's very first step | `t` counts from 0, and $1 - \beta^0$ is 0 | count $t$ from 1 |
 # | `nan` at a place where the slope is exactly 0 | 0/0: no ε, or v/‖v‖ of a zero | ε in the denominator; stay when the length is 0 |
-# | the schedule jumps or starts at 0 | progress is counted from step 0 instead of from `warmup` | plot the rates of all steps before you train |
-# | weight decay has next to no effect with Adam | it is added to the slope | AdamW |
+# | the first step of a schedule does nothing | the warm-up is step/warmup, which starts at 0 | (step + 1)/(warmup + 1) |
+# | the schedule jumps at the end of its warm-up | progress is counted from step 0 instead of from `warmup` | plot all rates before you train |
+# | with Adam, weight decay acts unevenly: weights with small slopes vanish, steep ones hardly shrink | it is added to the slope and divided by √s | AdamW; λ does not carry over |
 # | clipped training goes in odd directions | every array is clipped by its own length | one factor for all |
 
 # %% [markdown] lang="en"
@@ -1112,17 +1202,25 @@ print(f"Adam's state: {bytes_kept / x.nbytes:.0f} times the memory of the parame
 # (the cosine needs it), or no more progress on rows that are held out (chapter 05). A slope of length 0 is not waited for; with batches it
 # never comes.
 #
+# **"Repeat steps 2 and 3" of which list?** In the list of plain gradient descent, 2 is the gradient and 3 the update: right. The list of
+# stochastic gradient descent has one step more in front, and those of the three momentum rules have the velocity's update before the
+# parameters', but all four still end on "repeat steps 2 and 3". At their word a row is drawn and its gradient computed (or the gradient
+# computed and the velocity changed) again and again, while $\theta$ moves once, in the first round. Step 4 belongs in the loop.
+#
 # **Does stochastic gradient descent only save computing?** Mainly: a step costs the same however many rows there are. But the shivering
 # also shakes the point off ridges. In the figure's saddle, plain descent sits near (0, 0) for long, with no noise to push it off.
 #
 # **Does momentum "accelerate" descent?** Where slopes are steady, up to $1/(1 - \beta)$-fold; in a ravine from $\kappa$ to $\sqrt\kappa$;
-# not everywhere. Averaging momentum at an unchanged rate accelerates nothing: it only smooths.
+# not everywhere. Averaging momentum at an unchanged rate, as in the article, ends up at gradient descent's pace under a steady slope and no
+# faster; in a ravine it helps a little, and it bears larger rates (section 4).
 #
 # **What does "adaptive" mean?** That each coordinate's rate follows from its own slopes. Normalised momentum is not adaptive in this sense,
 # AdaGrad, RMSProp and Adam are.
 #
 # **What does `optimizer='adam'` in the articles' programs stand for?** Adam with a rate of 0.001, $\beta_1 = 0.9$ and $\beta_2 = 0.999$;
-# Keras takes $\epsilon = 10^{-7}$ where PyTorch takes $10^{-8}$. No schedule, no decay, no clipping: a decent start, and no more than that.
+# Keras takes $\epsilon = 10^{-7}$ where PyTorch takes $10^{-8}$. Nor is it the same $\epsilon$: Keras adds it to $\sqrt{s}$, *before* the
+# bias is corrected (the paper's "epsilon hat"), which matters in the first steps. No schedule, no decay, no clipping: a decent start, and
+# no more than that.
 #
 # **Is the algorithm chosen when the model is built?** One article says so: among its steps for building a model it chooses an algorithm,
 # shows the list of layers as the code of that step, and shows the line that sets optimiser and loss as the code that "initialises the

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from autograder.checking import at_most, case, close, exercise, finite, holds, inputs_unchanged
+from autograder.checking import at_most, case, close, exercise, finite, holds, inputs_unchanged, same
 from course_lib.scratch import landscapes, optim, range_test, schedules
 
 OPTIM = ("course_lib.scratch.optim", "course_lib.optimizers")
@@ -39,10 +39,34 @@ def moves(path, start):
     return np.diff(np.concatenate([np.asarray(start, dtype=np.float64)[None], path]), axis=0)
 
 
+def two_walks(rule, start, slopes, **settings):
+    """Where a student's rule goes on two walks that take turns; the slopes of the second are others."""
+    one, other, state_one, state_other = start, start, {}, {}
+    for slope in slopes:
+        one, state_one = rule(one, slope, state_one, **settings)
+        other, state_other = rule(other, -3 * slope, state_other, **settings)
+    return [one, other]
+
+
+def left_alone(student, rule, start, slopes, **settings):
+    """Fails if any of the steps writes into its x or its slope."""
+    x, state = start, {}
+    for slope in slopes:
+        x, state = rule(x, slope, state, **settings)
+        holds(not {0, 1} & set(student.last_changed), "x or the slope was changed in place.")
+
+
+def asked_in_turn(answers, count):
+    """Fails unless these are `count` answers of the restless hill with no other between them."""
+    found = np.asarray(answers, dtype=np.float64)
+    holds(found.shape == (count,), f"{count} answers of the hill were wanted.")
+    same(np.round(np.diff(found)) % len(landscapes.RESTLESS), np.ones(count - 1), "the number of calls from one answer to the next")
+
+
 @exercise("optimizers.descend", points=2, reference=OPTIM)
 def descend(student, rng):
     """Plain gradient descent, and the path that it leaves."""
-    start = rng.normal(size=2)
+    start = away_from_zero(rng, 2)
     with case("the first step goes lr times the slope downhill", hint="New point = old point - lr · slope. And row 0 of the path is the start."):
         path = student.descend(landscapes.saddle, start, 0.1, 1)
         close(path, np.stack([start, start - 0.1 * landscapes.saddle(start)[1]]))
@@ -57,7 +81,13 @@ def descend(student, rng):
         shrink = 1 - 0.05 * np.geomspace(1.0, landscapes.STEEPEST, 7)
         close(student.descend(landscapes.ravine, wide, 0.05, 9), wide * shrink ** np.arange(10)[:, None])
     with case("a start of whole numbers", hint="An integer array cannot hold 2.7: convert the start to float64 first."):
-        close(student.descend(landscapes.saddle, np.array([3, 0]), 0.1, 5), np.stack([3 * 0.9 ** np.arange(6), np.zeros(6)], axis=1))
+        close(student.descend(landscapes.saddle, np.array([3, 0]), 0.1, 5), np.stack([3 * 0.9 ** np.arange(6), np.zeros(6)], axis=1), dtype=True)
+    with case("at too large a rate it flies off, and the path shows it", hint="No step is refused: the rule does not look at the height."):
+        path = student.descend(landscapes.ravine, np.array([1.0, 1.0]), 0.1, 8)
+        close(path, np.stack([0.9 ** np.arange(9), (-1.5) ** np.arange(9)], axis=1))
+    with case("asks the hill once a step", hint="`height, slope = hill(x)`, once. A hill may draw a new batch each time that it is asked."):
+        path = np.asarray(student.descend(landscapes.restless, start, 0.5, 8))
+        asked_in_turn(-2 * np.diff(path[:, 0]), 8)
     with case("leaves the start as it was", hint="`x -= ...` writes into the caller's array; `x = x - ...` makes a new one.", side=True):
         student.descend(landscapes.saddle, start, 0.1, 3)
         inputs_unchanged(student)
@@ -80,19 +110,25 @@ def _(hill, start, lr, steps):
     return path
 
 
-FIRST, ANEW, WIDE, WHOLE = (
+FIRST, ANEW, WIDE, WHOLE, FLIES, ONCE = (
     "the first step goes lr times the slope downhill",
     "the slope is measured anew at every point",
     "any number of coordinates",
     "a start of whole numbers",
+    "at too large a rate it flies off, and the path shows it",
+    "asks the hill once a step",
 )
-descend.slip("uphill", ("path[-1] - lr", "path[-1] + lr"), of="a list of points", fails=(FIRST, ANEW, WIDE, WHOLE))
-descend.slip("the slope at the start, always", ("hill(path[-1])[1]", "hill(path[0])[1]"), of="a list of points", fails=(ANEW, WIDE, WHOLE))
-descend.slip("only the last point", ("return np.array(path)", "return path[-1]"), of="a list of points", fails=(FIRST, ANEW, WIDE, WHOLE))
-descend.slip("without the start", ("return np.array(path)", "return np.array(path[1:])"), of="a list of points", fails=(FIRST, ANEW, WIDE, WHOLE))
+descend.slip("uphill", ("path[-1] - lr", "path[-1] + lr"), of="a list of points", fails=(FIRST, ANEW, WIDE, WHOLE, FLIES, ONCE))
+descend.slip("the slope at the start, always", ("hill(path[-1])[1]", "hill(path[0])[1]"), of="a list of points",
+    fails=(ANEW, WIDE, WHOLE, FLIES))  # fmt: skip
+descend.slip("only the last point", ("return np.array(path)", "return path[-1]"), of="a list of points",
+    fails=(FIRST, ANEW, WIDE, WHOLE, FLIES, ONCE))  # fmt: skip
+descend.slip("without the start", ("return np.array(path)", "return np.array(path[1:])"), of="a list of points",
+    fails=(FIRST, ANEW, WIDE, WHOLE, FLIES, ONCE))  # fmt: skip
+descend.slip("half the digits", ("return np.array(path)", "return np.array(path, dtype=np.float32)"), of="a list of points", fails=WHOLE)
 
 
-@descend.wrong("one array, moved in place and listed again and again", fails=(FIRST, ANEW, WIDE, WHOLE))
+@descend.wrong("one array, moved in place and listed again and again", fails=(FIRST, ANEW, WIDE, WHOLE, FLIES, ONCE))
 def _(hill, start, lr, steps):
     x = np.array(start, dtype=float)
     path = [x]
@@ -108,6 +144,27 @@ def _(hill, start, lr, steps):
     for _ in range(steps):
         start += (-lr * hill(start)[1]).astype(start.dtype)
         path.append(start.copy())
+    return np.array(path)
+
+
+@descend.wrong("a step that would lead uphill is halved until it does not", fails=(FLIES, ONCE))
+def _(hill, start, lr, steps):
+    path = [np.array(start, dtype=float)]
+    for _ in range(steps):
+        height, slope = hill(path[-1])
+        rate = lr
+        while rate > 1e-9 and hill(path[-1] - rate * slope)[0] > height:
+            rate /= 2
+        path.append(path[-1] - rate * slope)
+    return np.array(path)
+
+
+@descend.wrong("asks for the height and for the slope", fails=ONCE)
+def _(hill, start, lr, steps):
+    path, heights = [np.array(start, dtype=float)], []
+    for _ in range(steps):
+        heights.append(hill(path[-1])[0])
+        path.append(path[-1] - lr * hill(path[-1])[1])
     return np.array(path)
 
 
@@ -130,6 +187,9 @@ def quadratic_rates(student, rng):
         at_most(np.abs(1 - best * curvatures).max(), left + 1e-9, "the slowest direction's factor at your best rate")
         holds(bool(np.abs(1 - 0.999 * limit * curvatures).max() < 1), "Just below your limit, a direction still grows.")
         holds(bool(np.abs(1 - 1.001 * limit * curvatures).max() > 1), "Just above your limit, every direction still shrinks: it is not the limit.")
+    with case("leaves the curvatures as they were", hint="`curvatures.sort()` sorts the caller's array; `np.sort(curvatures)` a copy.", side=True):
+        student.quadratic_rates(curvatures)
+        inputs_unchanged(student)
 
 
 LIMIT = "the limit: beyond it the steepest direction blows up"
@@ -159,6 +219,13 @@ quadratic_rates.slip("the flattest direction sets the limit", ("return 2 / high,
     fails=(LIMIT, WALK))  # fmt: skip
 
 
+@quadratic_rates.wrong("sorts the caller's array", fails="leaves the curvatures as they were")
+def _(curvatures):
+    curvatures.sort()
+    low, high = curvatures[0], curvatures[-1]
+    return 2 / high, 2 / (low + high), (high - low) / (high + low)
+
+
 @quadratic_rates.wrong("takes the first for the smallest and the last for the largest", fails=(LIMIT, BEST, LEFT, WALK))
 def _(curvatures):
     low, high = curvatures[0], curvatures[-1]
@@ -182,16 +249,21 @@ def momentum(student, rng):
         found = walk(student.momentum, start, slopes, lr=0.05, beta=0.7, nesterov=True)
         close(found, expected(optim.SGD, start, slopes, lr=0.05, momentum=0.7, nesterov=True))
     with case("two walks do not disturb each other", hint="All memory must be in `state`. A variable outside the function is shared by all walks."):
-        one, other, state_one, state_other = start, start, {}, {}
-        for slope in slopes[:4]:
-            one, state_one = student.momentum(one, slope, state_one, lr=0.1)
-            other, state_other = student.momentum(other, -slope, state_other, lr=0.1)
-        close(one, expected(optim.SGD, start, slopes[:4], lr=0.1, momentum=0.9)[-1])
+        found = two_walks(student.momentum, start, slopes[:4], lr=0.1)
+        close(found, [expected(optim.SGD, start, times * slopes[:4], lr=0.1, momentum=0.9)[-1] for times in (1, -3)])
+    with case(
+        "when the rate changes on the way, the next step has the new one",
+        hint="Keep slopes in the velocity, and multiply by lr when you step. An lr inside the velocity stays there from step to step.",
+    ):
+        x, state, wanted, velocity = start, {}, start, 0.0
+        for slope, lr in zip(slopes, (0.2, 0.02, 0.1), strict=False):
+            x, state = student.momentum(x, slope, state, lr=lr)
+            velocity = 0.9 * velocity + slope
+            wanted = wanted - lr * velocity
+        close(x, wanted)
     with case("leaves x and the slope as they were", hint="`x -= ...` writes into the caller's array; `x = x - ...` makes a new one.", side=True):
-        _, state = student.momentum(start, slopes[0], {}, lr=0.1)
-        holds(not {0, 1} & set(student.last_changed), "x or the slope was changed in place.")
-        student.momentum(start, slopes[1], state, lr=0.1)
-        holds(not {0, 1} & set(student.last_changed), "x or the slope was changed in place.")
+        left_alone(student, student.momentum, start, slopes[:3], lr=0.1)
+        left_alone(student, student.momentum, start, slopes[:3], lr=0.1, nesterov=True)
 
 
 @momentum.right("as in the text")
@@ -204,13 +276,15 @@ def _(x, grad, state, lr=0.1, beta=0.9, nesterov=False):
     return x, {"velocity": velocity}
 
 
-START, LATER, STEADY, AHEAD, TWO = (
+START, LATER, STEADY, AHEAD, TWO, RATES = (
     "the first step is that of gradient descent",
     "later steps remember the slopes before",
     "under a steady slope the steps grow to lr·slope/(1 - β)",
     "Nesterov looks ahead",
     "two walks do not disturb each other",
+    "when the rate changes on the way, the next step has the new one",
 )
+UNTOUCHED = "leaves x and the slope as they were"
 
 
 @momentum.right("the state changed in place")
@@ -223,13 +297,23 @@ def _(x, grad, state, lr=0.1, beta=0.9, nesterov=False):
 
 
 momentum.slip("the slope weighted with 1 - β", ("+ grad\n    if", "+ (1 - beta) * grad\n    if"), of="as in the text",
-    fails=(START, LATER, STEADY, AHEAD, TWO))  # fmt: skip
-momentum.slip("nothing remembered", ('return x, {"velocity": velocity}', "return x, {}"), of="as in the text", fails=(LATER, STEADY, AHEAD, TWO))
+    fails=(START, LATER, STEADY, AHEAD, TWO, RATES))  # fmt: skip
+momentum.slip("nothing remembered", ('return x, {"velocity": velocity}', "return x, {}"), of="as in the text",
+    fails=(LATER, STEADY, AHEAD, TWO, RATES))  # fmt: skip
 momentum.slip("looks ahead with the old velocity", ("(grad + beta * velocity)", "velocity"), of="as in the text", fails=AHEAD)
 momentum.slip("Nesterov forgets the slope", ("(grad + beta * velocity)", "(beta * velocity)"), of="as in the text", fails=AHEAD)
-momentum.slip("lr twice", ("+ grad\n    if", "+ lr * grad\n    if"), of="as in the text", fails=(START, LATER, STEADY, AHEAD, TWO))
+momentum.slip("lr twice", ("+ grad\n    if", "+ lr * grad\n    if"), of="as in the text",
+    fails=(START, LATER, STEADY, AHEAD, TWO, RATES))  # fmt: skip
 momentum.slip("x moved in place", ("        x = x - lr * velocity\n", "        x -= lr * velocity\n"), of="as in the text",
-    fails="leaves x and the slope as they were")  # fmt: skip
+    fails=UNTOUCHED)  # fmt: skip
+momentum.slip("x moved in place on Nesterov's way alone", ("x = x - lr * (grad + beta * velocity)", "x -= lr * (grad + beta * velocity)"),
+    of="as in the text", fails=UNTOUCHED)  # fmt: skip
+
+
+@momentum.wrong("the rate inside the velocity", fails=RATES)
+def _(x, grad, state, lr=0.1, beta=0.9, nesterov=False):
+    way = beta * state.get("way", 0.0) + lr * grad
+    return x - (lr * grad + beta * way if nesterov else way), {"way": way}
 
 
 @momentum.wrong("one memory for all walks", fails=TWO)
@@ -258,10 +342,18 @@ def rmsprop(student, rng):
     with case("a slope of exactly 0 moves nothing, and gives no NaN", hint="0/0 is not a number: eps keeps the denominator above 0."):
         path = walk(student.rmsprop, np.array([1.0, 2.0]), [np.array([0.0, 1.0])] * 3, lr=0.1, alpha=0.9)
         close(path, expected(optim.RMSProp, np.array([1.0, 2.0]), [np.array([0.0, 1.0])] * 3, lr=0.1, alpha=0.9))
-    with case("slopes of 1e-7 move it as far as slopes of 1, nearly", hint="eps stands outside the root. Inside, 1e-8 would drown squares of 1e-14."):
+    with case("two walks do not disturb each other", hint="All memory must be in `state`. A variable outside the function is shared by all walks."):
+        found = two_walks(student.rmsprop, start, slopes[:4], lr=0.03, alpha=0.9)
+        wanted = [expected(optim.RMSProp, start, times * slopes[:4], lr=0.03, alpha=0.9)[-1] for times in (1, -3)]
+        close(found, wanted, rtol=1e-5, atol=1e-5)
+    with case(
+        "slopes of 1e-7 give steps as long as the formula says", hint="eps stands outside the root. Inside, 1e-8 would drown squares of 1e-14."
+    ):
         tiny = 1e-7 * np.sign(slopes[:5])
         found = moves(walk(student.rmsprop, np.zeros((2, 3)), tiny, lr=0.1, alpha=0.9), np.zeros((2, 3)))
         close(found, moves(expected(optim.RMSProp, np.zeros((2, 3)), tiny, lr=0.1, alpha=0.9), np.zeros((2, 3))))
+    with case("leaves x and the slope as they were", hint="`x -= ...` writes into the caller's array; `x = x - ...` makes a new one.", side=True):
+        left_alone(student, student.rmsprop, start, slopes[:3])
 
 
 AGREES, ALONE, FORGETS, NOTHING, TINY = (
@@ -269,7 +361,7 @@ AGREES, ALONE, FORGETS, NOTHING, TINY = (
     "a coordinate moves as if it were alone",
     "forgets: after 200 steps at a new slope the old ones do not count",
     "a slope of exactly 0 moves nothing, and gives no NaN",
-    "slopes of 1e-7 move it as far as slopes of 1, nearly",
+    "slopes of 1e-7 give steps as long as the formula says",
 )
 
 
@@ -287,13 +379,32 @@ def _(x, grad, state, lr=0.01, alpha=0.99, eps=1e-8):
 
 
 rmsprop.slip("AdaGrad: a sum that never forgets", ('alpha * state.get("squares", 0.0) + (1 - alpha)', 'state.get("squares", 0.0) + 1.0'),
-    of="as in the text", fails=(AGREES, ALONE, FORGETS, NOTHING, TINY))  # fmt: skip
-rmsprop.slip("one mean square for all coordinates", ("grad**2", "np.mean(grad**2)"), of="as in the text", fails=(AGREES, ALONE, NOTHING))
+    of="as in the text", fails=(AGREES, ALONE, FORGETS, NOTHING, TWO, TINY))  # fmt: skip
+rmsprop.slip("one mean square for all coordinates", ("grad**2", "np.mean(grad**2)"), of="as in the text", fails=(AGREES, ALONE, NOTHING, TWO))
 rmsprop.slip("eps inside the root", ("(np.sqrt(squares) + eps)", "np.sqrt(squares + eps)"), of="as in the text", fails=(AGREES, TINY))
 rmsprop.slip("no eps", ("(np.sqrt(squares) + eps)", "np.sqrt(squares)"), of="as in the text", fails=(AGREES, NOTHING, TINY))
-rmsprop.slip("no root", ("np.sqrt(squares)", "squares"), of="as in the text", fails=(AGREES, ALONE, FORGETS, NOTHING, TINY))
+rmsprop.slip("no root", ("np.sqrt(squares)", "squares"), of="as in the text", fails=(AGREES, ALONE, FORGETS, NOTHING, TWO, TINY))
 rmsprop.slip("α and 1 - α exchanged", ("alpha * state", "(1 - alpha) * state"), ("(1 - alpha) * grad", "alpha * grad"), of="as in the text",
-    fails=(AGREES, ALONE, NOTHING, TINY))  # fmt: skip
+    fails=(AGREES, ALONE, NOTHING, TWO, TINY))  # fmt: skip
+
+
+@rmsprop.wrong("one memory for all walks", fails=TWO)
+def _(x, grad, state, lr=0.01, alpha=0.99, eps=1e-8, memory=[0.0]):  # noqa: B006
+    if not state:
+        memory[0] = 0.0
+    memory[0] = alpha * memory[0] + (1 - alpha) * grad**2
+    return x - lr * grad / (np.sqrt(memory[0]) + eps), {"begun": True}
+
+
+@rmsprop.wrong("the slope made into its square in place, once there is a memory", fails=UNTOUCHED)
+def _(x, grad, state, lr=0.01, alpha=0.99, eps=1e-8):
+    if not state:
+        squares = (1 - alpha) * grad**2
+        return x - lr * grad / (np.sqrt(squares) + eps), {"squares": squares}
+    step = lr * grad
+    grad *= grad
+    squares = alpha * state["squares"] + (1 - alpha) * grad
+    return x - step / (np.sqrt(squares) + eps), {"squares": squares}
 
 
 ADAM_CASES = (
@@ -302,6 +413,8 @@ ADAM_CASES = (
     "a thousand times the slopes, the same path",
     "under a steady steep slope every step is lr long",
     "slopes of 1e-7 too",
+    "a slope of exactly 0 moves nothing, and gives no NaN",
+    "two walks do not disturb each other",
     "twenty steps agree with Adam",
 )
 
@@ -309,7 +422,7 @@ ADAM_CASES = (
 @exercise("optimizers.mend_adaptive_momentum", points=5, reference=OPTIM, mends=ADAM_CASES)
 def mend_adaptive_momentum(student, rng):
     """From a recursion that eats itself to Adam."""
-    first, neighbour, scale, steady, tiny, agree = ADAM_CASES
+    first, neighbour, scale, steady, tiny, level, two, agree = ADAM_CASES
     start, slopes = rng.normal(size=(2, 3)), away_from_zero(rng, (20, 2, 3))
     signs = rng.choice([-1.0, 1.0], size=4)
     with case(first, hint="Both averages start at 0, so after one step they hold only a share 1 - β of the slope: divide each by 1 - β**t, t = 1."):
@@ -332,17 +445,23 @@ def mend_adaptive_momentum(student, rng):
     with case(tiny, hint="eps stands outside the root: √s + eps. Inside, 1e-8 would drown squares of 1e-14."):
         found = moves(walk(student.mend_adaptive_momentum, np.zeros((2, 3)), 1e-7 * slopes, lr=0.05), np.zeros((2, 3)))
         close(found, moves(expected(optim.Adam, np.zeros((2, 3)), 1e-7 * slopes, lr=0.05), np.zeros((2, 3))))
+    with case(level, hint="0/0 is not a number: eps keeps the denominator above 0."):
+        path = walk(student.mend_adaptive_momentum, np.array([1.0, 2.0]), [np.array([0.0, 1.0])] * 3, lr=0.05)
+        close(path, expected(optim.Adam, np.array([1.0, 2.0]), [np.array([0.0, 1.0])] * 3, lr=0.05))
+    with case(two, hint="All memory must be in `state`, t as well. A variable outside the function is shared by all walks."):
+        found = two_walks(student.mend_adaptive_momentum, start, slopes[:4], lr=0.05)
+        wanted = [expected(optim.Adam, start, times * slopes[:4], lr=0.05)[-1] for times in (1, -3)]
+        close(found, wanted, rtol=1e-5, atol=1e-5)
     with case(
         agree, hint="If the other cases pass: is m a mean with beta1, s one with beta2, and does the state keep them *before* their correction?"
     ):
         found = walk(student.mend_adaptive_momentum, start, slopes, lr=0.05, beta1=0.8, beta2=0.95, eps=1e-3)
         close(found, expected(optim.Adam, start, slopes, lr=0.05, betas=(0.8, 0.95), eps=1e-3))
     with case("leaves x and the slope as they were", hint="`x -= ...` writes into the caller's array; `x = x - ...` makes a new one.", side=True):
-        student.mend_adaptive_momentum(start, slopes[0], {})
-        holds(not {0, 1} & set(student.last_changed), "x or the slope was changed in place.")
+        left_alone(student, student.mend_adaptive_momentum, start, slopes[:3])
 
 
-FIRST_STEP, NEIGHBOUR, SCALE, STEADY_STEP, TINY_STEP, AGREE = ADAM_CASES
+FIRST_STEP, NEIGHBOUR, SCALE, STEADY_STEP, TINY_STEP, LEVEL, TWO, AGREE = ADAM_CASES
 
 
 @mend_adaptive_momentum.right("as in the text")
@@ -364,49 +483,71 @@ def _(x, grad, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
 
 
 mend_adaptive_momentum.slip("no corrections", ("m / (1 - beta1**t)", "m"), ("s / (1 - beta2**t)", "s"), of="as in the text",
-    fails=(FIRST_STEP, STEADY_STEP, TINY_STEP, AGREE))  # fmt: skip
+    fails=(FIRST_STEP, STEADY_STEP, TINY_STEP, LEVEL, TWO, AGREE))  # fmt: skip
 mend_adaptive_momentum.slip("only the squares corrected", ("m / (1 - beta1**t)", "m"), of="as in the text",
-    fails=(FIRST_STEP, STEADY_STEP, TINY_STEP, AGREE))  # fmt: skip
+    fails=(FIRST_STEP, STEADY_STEP, TINY_STEP, LEVEL, TWO, AGREE))  # fmt: skip
 mend_adaptive_momentum.slip("the correction of the first step kept for ever", ("(1 - beta1**t)", "(1 - beta1)"), ("(1 - beta2**t)", "(1 - beta2)"),
-    of="as in the text", fails=(STEADY_STEP, TINY_STEP, AGREE))  # fmt: skip
+    of="as in the text", fails=(STEADY_STEP, TINY_STEP, LEVEL, TWO, AGREE))  # fmt: skip
 mend_adaptive_momentum.slip("corrected twice, because the state keeps the corrected means", ('"m": m, "s": s', '"m": m_hat, "s": s_hat'),
-    of="as in the text", fails=(STEADY_STEP, TINY_STEP, AGREE))  # fmt: skip
+    of="as in the text", fails=(STEADY_STEP, TINY_STEP, LEVEL, TWO, AGREE))  # fmt: skip
 mend_adaptive_momentum.slip("steps counted from 0", ('state.get("t", 0) + 1', 'state.get("t", -1) + 1'), of="as in the text",
-    fails=(FIRST_STEP, NEIGHBOUR, SCALE, STEADY_STEP, TINY_STEP, AGREE))  # fmt: skip
+    fails=ADAM_CASES)  # fmt: skip
 mend_adaptive_momentum.slip("one mean square for all coordinates", ("grad**2", "np.sum(grad**2)"), of="as in the text",
-    fails=(FIRST_STEP, NEIGHBOUR, TINY_STEP, AGREE))  # fmt: skip
+    fails=(FIRST_STEP, NEIGHBOUR, TINY_STEP, TWO, AGREE))  # fmt: skip
 mend_adaptive_momentum.slip("eps inside the root", ("(np.sqrt(s_hat) + eps)", "np.sqrt(s_hat + eps)"), of="as in the text", fails=(TINY_STEP, AGREE))
 mend_adaptive_momentum.slip(
     "the state is still its own coefficient",
     ("s = beta2 * state.get", 'b = state.get("s", beta2)\n    s = b * state.get'),
     ('("s", 0.0) + (1 - beta2) * grad**2', '("s", beta2) + (1 - b) * grad**2'),
     of="as in the text",
-    fails=(FIRST_STEP, SCALE, STEADY_STEP, TINY_STEP, AGREE),
+    fails=(FIRST_STEP, SCALE, STEADY_STEP, TINY_STEP, LEVEL, TWO, AGREE),
 )
 mend_adaptive_momentum.slip("no mean of the slopes", ("m = beta1 * state.get(\"m\", 0.0) + (1 - beta1) * grad", "m = (1 - beta1**t) * grad"),
-    of="as in the text", fails=(TINY_STEP, AGREE))  # fmt: skip
+    of="as in the text", fails=(TINY_STEP, TWO, AGREE))  # fmt: skip
+mend_adaptive_momentum.slip("no eps", ("(np.sqrt(s_hat) + eps)", "np.sqrt(s_hat)"), of="as in the text", fails=(TINY_STEP, LEVEL, AGREE))
+
+
+@mend_adaptive_momentum.wrong("one memory for all walks", fails=TWO)
+def _(x, grad, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8, memory={}):  # noqa: B006
+    if not state:
+        memory.update(t=0, m=0.0, s=0.0)
+    memory["t"] += 1
+    memory["m"] = beta1 * memory["m"] + (1 - beta1) * grad
+    memory["s"] = beta2 * memory["s"] + (1 - beta2) * grad**2
+    m_hat, s_hat = memory["m"] / (1 - beta1 ** memory["t"]), memory["s"] / (1 - beta2 ** memory["t"])
+    return x - lr * m_hat / (np.sqrt(s_hat) + eps), {"begun": True}
+
+
+@mend_adaptive_momentum.wrong("x moved in place from the second step on", fails=UNTOUCHED)
+def _(x, grad, state, lr=0.001, beta1=0.9, beta2=0.999, eps=1e-8):
+    if not state:
+        return x - lr * grad / (np.abs(grad) + eps), {"t": 1, "m": (1 - beta1) * grad, "s": (1 - beta2) * grad**2}
+    t = state["t"] + 1
+    m, s = beta1 * state["m"] + (1 - beta1) * grad, beta2 * state["s"] + (1 - beta2) * grad**2
+    x -= lr * m / (1 - beta1**t) / (np.sqrt(s / (1 - beta2**t)) + eps)
+    return x, {"t": t, "m": m, "s": s}
 
 
 @exercise("optimizers.adamw", points=3, reference=OPTIM)
 def adamw(student, rng):
     """Weights that shrink beside the walk, not in it."""
     start, slopes = rng.normal(size=(3, 2)), rng.normal(size=(12, 3, 2))
-    with case("without decay it is Adam"):
-        close(walk(student.adamw, start, slopes, lr=0.1, weight_decay=0.0), expected(optim.Adam, start, slopes, lr=0.1))
+    with case("without decay it is Adam", hint="Does your step of Adam get lr, beta1, beta2 and eps as they were given?"):
+        found = walk(student.adamw, start, slopes, lr=0.1, eps=1e-3, weight_decay=0.0)
+        close(found, expected(optim.Adam, start, slopes, lr=0.1, eps=1e-3))
     with case(
         "where the slope is 0, each step takes the share lr · weight_decay away", hint="x ← x - lr · weight_decay · x, beside Adam's own step."
     ):
-        found = walk(student.adamw, start, np.zeros((6, 3, 2)), lr=0.1, weight_decay=0.5)
-        close(found, start * 0.95 ** np.arange(1, 7)[:, None, None])
+        found = walk(student.adamw, start, np.zeros((6, 3, 2)), lr=0.03, weight_decay=0.5)
+        close(found, start * 0.985 ** np.arange(1, 7)[:, None, None])
     with case("the decay never enters the averages", hint="grad + weight_decay · x is the old way: Adam then divides the decay by √s too."):
         large = walk(student.adamw, start, 1000 * slopes, lr=0.1, weight_decay=0.3)
         close(large, expected(optim.AdamW, start, 1000 * slopes, lr=0.1, weight_decay=0.3), rtol=1e-4, atol=1e-5)
     with case("twelve steps agree with AdamW", hint="The share is taken of the weight before the step, as in the formula."):
-        found = walk(student.adamw, start, slopes, lr=0.1, beta1=0.8, beta2=0.95, weight_decay=0.3)
-        close(found, expected(optim.AdamW, start, slopes, lr=0.1, betas=(0.8, 0.95), weight_decay=0.3))
+        found = walk(student.adamw, start, slopes, lr=0.03, beta1=0.8, beta2=0.95, eps=1e-3, weight_decay=0.3)
+        close(found, expected(optim.AdamW, start, slopes, lr=0.03, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.3))
     with case("leaves x and the slope as they were", hint="`x *= ...` writes into the caller's array; `x = x * ...` makes a new one.", side=True):
-        student.adamw(start, slopes[0], {}, weight_decay=0.3)
-        holds(not {0, 1} & set(student.last_changed), "x or the slope was changed in place.")
+        left_alone(student, student.adamw, start, slopes[:3], weight_decay=0.3)
 
 
 NO_DECAY, SHARE, NEVER, TWELVE = (
@@ -443,6 +584,11 @@ adamw.slip("weights that grow", ("- decay,", "+ decay,"), of="written out", fail
 adamw.slip("the sign of x instead of x", ("weight_decay * x\n", "weight_decay * np.sign(x)\n"), of="written out", fails=(SHARE, NEVER, TWELVE))
 adamw.slip("the share of the weight after the step", ("x - step - decay,", "(x - step) * (1 - lr * weight_decay),"), of="written out",
     fails=(NEVER, TWELVE))  # fmt: skip
+adamw.slip("a share with a rate of its own", ("decay = lr * weight_decay * x", "decay = 0.1 * weight_decay * x"), of="written out",
+    fails=(SHARE, TWELVE))  # fmt: skip
+adamw.slip("the usual eps, whatever is given", ("+ eps)", "+ 1e-8)"), of="written out", fails=(NO_DECAY, TWELVE))
+adamw.slip("eps inside the root", ("(np.sqrt(s / (1 - beta2**t)) + eps)", "np.sqrt(s / (1 - beta2**t) + eps)"), of="written out",
+    fails=(NO_DECAY, TWELVE))  # fmt: skip
 adamw.slip("no decay at all", ("- decay,", ","), of="written out", fails=(SHARE, NEVER, TWELVE))
 
 
@@ -531,10 +677,12 @@ def _(grads, max_norm):
 def warmup_cosine(student, rng):
     """Up a line, down half a wave."""
     total, warmup = int(rng.integers(80, 120)), int(rng.integers(8, 16))
-    peak, floor = float(rng.uniform(0.1, 0.5)), float(rng.uniform(0.01, 0.05))
+    peak, floor = float(rng.uniform(0.1, 0.5)), float(rng.uniform(0.2, 0.5))
+    floor *= peak  # above the first rates of the warm-up
     setting = {"total": total, "warmup": warmup, "peak": peak, "floor": floor}
     with case(
-        "warm-up: equal rises, from above 0 up to the peak at step `warmup`", hint="Step 0 has peak/(warmup + 1), not 0; step `warmup` has the peak."
+        "warm-up: equal rises, from above 0 up to the peak at step `warmup`",
+        hint="Step 0 has peak/(warmup + 1), not 0; step `warmup` has the peak. The floor is for the way down.",
     ):
         found = [student.warmup_cosine(step, **setting) for step in range(warmup + 1)]
         close(np.array(found), peak * np.arange(1, warmup + 2) / (warmup + 1))
@@ -578,6 +726,8 @@ def _(step, total, warmup, peak, floor=0.0):
 
 
 warmup_cosine.slip("the first step wasted at rate 0", ("peak * (step + 1) / (warmup + 1)", "peak * step / warmup"), of="as in the text", fails=RISE)
+warmup_cosine.slip("never below the floor, on the way up either", ("return peak * (step + 1) / (warmup + 1)",
+    "return max(floor, peak * (step + 1) / (warmup + 1))"), of="as in the text", fails=RISE)  # fmt: skip
 warmup_cosine.slip("the wave begins at step 0", ("(step - warmup) / (total - warmup)", "step / total"), of="as in the text", fails=(RISE, HALF, WAVE))
 warmup_cosine.slip("rises again after the end", ("min(1.0, (step - warmup) / (total - warmup))", "(step - warmup) / (total - warmup)"),
     of="as in the text",
@@ -610,12 +760,20 @@ def lr_range_test(student, rng):
         long = np.geomspace(1e-3, 100, 60)
         wanted = range_test.lr_range_test(landscapes.ravine, start, long, stop=2.5)
         close(np.asarray(student.lr_range_test(landscapes.ravine, start, long, stop=2.5)), wanted)
+        above, rates_beyond = np.array([0.0, rng.uniform(1.6, 2.0)]), [0.06] + [0.09] * 8  # one step halves y, then each makes it 1.25 times as long
+        for settings, kept in (({}, 5), ({"stop": 2.5}, 4)):  # 1.25**6 < 4 < 1.25**8, and 1.25**4 < 2.5 < 1.25**6
+            wanted = 12.5 * above[1] ** 2 * np.append(1.0, 0.25 * 1.25 ** (2 * np.arange(kept - 1)))
+            close(np.asarray(student.lr_range_test(landscapes.ravine, above, rates_beyond, **settings)), wanted)
     with case("infinity and NaN end it too", hint="nan > 4 is False, so ask math.isfinite(loss) first; and keep no such loss."):
         wild = np.geomspace(1e-3, 1e6, 60)
         found = np.asarray(student.lr_range_test(landscapes.rosenbrock, start, wild, stop=math.inf), dtype=float)
         finite(found, "the list of losses")
         with np.errstate(all="ignore"):
             close(found, range_test.lr_range_test(landscapes.rosenbrock, start, wild, stop=math.inf), rtol=1e-4)
+        nowhere = student.lr_range_test(landscapes.saddle, np.array([1e200, 1e200]), [0.1, 0.1])  # infinity less infinity, at once
+        holds(len(nowhere) == 0, "At a start where the loss is not a number no step is taken, and no loss is kept.")
+    with case("asks the hill once a step", hint="`loss, slope = hill(x)`, once: each call of a hill that draws batches has another batch."):
+        asked_in_turn(student.lr_range_test(landscapes.restless, start, [0.01] * 8), 8)
     with case("leaves the start as it was", hint="Work on a copy, or write x = x - ... and not x -= ...", side=True):
         student.lr_range_test(landscapes.ravine, start, rates)
         inputs_unchanged(student)
@@ -657,10 +815,17 @@ def _(hill, start, rates, stop=4.0):
 
 lr_range_test.slip("every rate from the start", ("        x = x - rate * grad\n", ""), of="as in the text", fails=(EACH, BEFORE, ENDS, NOT_FINITE))
 lr_range_test.slip("compared with the first loss", ("stop * min(losses)", "stop * losses[0]"), of="as in the text", fails=ENDS)
+lr_range_test.slip("compared with the loss before", ("stop * min(losses)", "stop * losses[-1]"), of="as in the text", fails=ENDS)
+lr_range_test.slip("the smallest and `stop`, added", ("stop * min(losses)", "stop + min(losses)"), of="as in the text", fails=ENDS)
+lr_range_test.slip("always 4", ("stop * min(losses)", "4.0 * min(losses)"), of="as in the text", fails=(ENDS, NOT_FINITE))
+lr_range_test.slip("only infinity ends it", ("not np.isfinite(loss)", "np.isinf(loss)"), of="as in the text", fails=NOT_FINITE)
+lr_range_test.slip("one call for the loss, one for the slope", ("loss, grad = hill(x)", "loss, grad = hill(x)[0], hill(x)[1]"), of="as in the text",
+    fails=ONCE)  # fmt: skip
 lr_range_test.slip("never ends", ("            break\n", "            pass\n"), of="as in the text", fails=(ENDS, NOT_FINITE))
 lr_range_test.slip("no question whether the loss is a number", ("not np.isfinite(loss) or ", ""), of="as in the text", fails=NOT_FINITE)
 lr_range_test.slip("the losses after the steps", ("        losses.append(loss)\n        x = x - rate * grad\n",
-    "        x = x - rate * grad\n        losses.append(hill(x)[0])\n"), of="as in the text", fails=(EACH, BEFORE, ENDS, NOT_FINITE))  # fmt: skip
+    "        x = x - rate * grad\n        losses.append(hill(x)[0])\n"), of="as in the text",
+    fails=(EACH, BEFORE, ENDS, NOT_FINITE, ONCE))  # fmt: skip
 lr_range_test.slip("keeps the loss that ended it",
     ("            break\n", "            losses.append(loss)\n            break\n"), of="as in the text",
     fails=(ENDS, NOT_FINITE))  # fmt: skip

@@ -1,8 +1,10 @@
-"""Hills of two coordinates to walk down, each with its slope: what an optimiser does can be seen here, where 2,410 parameters cannot.
+"""Hills of two coordinates to walk down, each with its slope: what an optimiser does can be seen here, where thousands of parameters cannot.
 
-Every function takes points x (..., 2) and gives (height (...), gradient (..., 2)). `ravine` takes any number of coordinates, at least 2.
+Every function takes points x (..., 2) and gives (height (...), gradient (..., 2)). `ravine` takes any number of coordinates,
+at least 2, and `restless` any.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 STEEPEST = 25.0  # curvature of the ravine across; along it, 1
+RESTLESS = (2.0, 3.0, 4.0, 5.0, 6.0)
+_turns = itertools.cycle(RESTLESS)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,12 @@ def saddle(x: ArrayLike) -> tuple[Array, Array]:
     """½x² - ½y² + ¼y⁴: level at (0, 0), which is lowest along x and highest along y; lowest at (0, 1) and (0, -1), where it is -¼."""
     x, y = _coordinates(x)
     return 0.5 * x**2 - 0.5 * y**2 + 0.25 * y**4, np.stack([x, y**3 - y], axis=-1)
+
+
+def restless(x: ArrayLike) -> tuple[Array, Array]:
+    """Height and every slope are the next of RESTLESS, wherever x is and whoever asks: a batch drawn anew for each call, made predictable."""
+    x, answer = np.asarray(x), next(_turns)
+    return np.full(x.shape[:-1], answer), np.full(x.shape, answer)
 
 
 LANDSCAPES = (

@@ -12,10 +12,10 @@ from course_lib.scratch.functional import Array
 def lr_range_test(
     loss_and_gradient: Callable[[Array], tuple[SupportsFloat, Array]], start: Array, rates: Iterable[float], stop: float = 4.0
 ) -> Array:
-    """One step of gradient descent with each rate in turn, smallest first → the losses met just before the steps, (number of steps taken,).
+    """One step of gradient descent with each rate in turn → the losses met just before the steps, (number of steps taken,).
 
-    start is left as it was. The run ends before the step whose loss is not finite or above `stop` times the smallest so far;
-    that loss is not kept.
+    rates: as a rule from small to large. Losses are taken to be above 0. start is left as it was.
+    The run ends before the step whose loss is not finite or above `stop` times the smallest so far; that loss is not kept.
     """
     x, losses = np.array(start, dtype=np.float64), []
     for rate in rates:

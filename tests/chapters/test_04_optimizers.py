@@ -12,6 +12,8 @@ from autograder.release.chapters import find_chapter
 from autograder.release.source import read
 from course_lib.scratch.landscapes import ravine
 from course_lib.scratch.mlp import MLP, MLPConfig
+from course_lib.scratch.optim import SGD, Adam
+from course_lib.scratch.schedules import warmup_cosine
 
 CHAPTER = find_chapter("04")
 
@@ -44,6 +46,9 @@ def test_the_chapter_has_the_size_that_it_announces():
 
 def test_the_counts_in_the_text_are_those_of_the_network():
     assert f"Nobody sees {sum(param.size for param in MLP(MLPConfig((64, 64, 10))).params.values()):,} dimensions" in prose()
+    assert "64 hidden units instead of 32" in prose()
+    third = " ".join(cell.text for cell in read(find_chapter("03").source).cells)
+    assert "(N, 32)" in third and f"{sum(param.size for param in MLP(MLPConfig((64, 32, 10))).params.values()):,}" in third
 
 
 def test_the_examples_in_the_docstrings_of_the_exercises_are_true():
@@ -74,6 +79,62 @@ def test_the_squared_slope_at_the_start_of_the_ravine_is_the_916_of_the_text():
 def test_a_mean_with_memory_0_999_still_holds_37_percent_of_its_start_after_a_thousand_steps():
     assert f"{0.999**1000:.2f}" == "0.37"
     assert r"0.999^{1000} \approx 0.37" in prose()
+
+
+def test_a_mean_with_memory_0_9_holds_4_percent_of_its_start_after_thirty_steps():
+    assert f"{0.9**30:.2f}" == "0.04"
+    assert r"0.9^{30} \approx 0.04" in prose()
+
+
+def distance_left_by_averaging(lr: float, steps: int) -> float:
+    """On the ravine, with β = 0.9. Averaging is adding with 1 - β times the rate."""
+    x = np.array([-4.0, 1.2])
+    optimizer = SGD({"x": x}, lr=0.1 * lr, momentum=0.9)
+    for _ in range(steps):
+        optimizer.step({"x": ravine(x)[1]})
+    return float(np.linalg.norm(x))
+
+
+def test_averaging_bears_19_times_the_rate_of_gradient_descent_and_not_more():
+    limit = 2 * 1.9 / (0.1 * 25)
+    assert limit / (2 / 25) == pytest.approx(19)
+    assert distance_left_by_averaging(0.99 * limit, 1000) < 1e-3
+    assert distance_left_by_averaging(1.01 * limit, 1000) > 1e3
+    assert "19 times as high" in prose()
+
+
+def test_under_a_steady_slope_averaging_ends_at_the_pace_of_gradient_descent():
+    x = np.zeros(1)
+    optimizer = SGD({"x": x}, lr=0.1 * 0.02, momentum=0.9)
+    for _ in range(300):
+        before = x.copy()
+        optimizer.step({"x": np.ones(1)})
+    assert float((before - x)[0]) == pytest.approx(0.02, rel=1e-6)
+
+
+def test_one_large_slope_after_many_tiny_ones_moves_adam_about_3_16_times_lr():
+    x = np.zeros(1)
+    optimizer = Adam({"x": x}, lr=0.01)
+    for slope in [1e-6] * 10_000 + [1.0]:
+        before = x.copy()
+        optimizer.step({"x": np.array([slope])})
+    assert f"{0.1 / np.sqrt(0.001):.2f}" == "3.16"
+    assert float((before - x)[0]) / 0.01 == pytest.approx(3.16, abs=0.01)
+    assert r"\approx 3.16$ times `lr`" in prose()
+
+
+def test_a_weight_without_a_slope_of_its_own_loses_lr_a_step_to_added_decay_whatever_the_decay():
+    for decay in (1e-4, 1.0):
+        x = np.array([5.0, -3.0])
+        optimizer = Adam({"x": x}, lr=0.01)
+        for _ in range(20):
+            optimizer.step({"x": decay * x})
+        np.testing.assert_allclose(x, [4.8, -2.8], atol=1e-3)
+
+
+def test_the_rates_of_a_cosine_add_up_to_half_of_those_of_a_constant():
+    assert sum(warmup_cosine(step, total=300, warmup=0, peak=1.0) for step in range(300)) / 300 == pytest.approx(0.5, abs=0.01)
+    assert "add up to half the way" in prose()
 
 
 def fate(squared_slope: float) -> np.ndarray:
@@ -190,12 +251,70 @@ def test_the_range_test_points_to_a_rate_near_the_best_of_the_race(executed):
     lowest = float(printed(executed("04"), r"smoothed loss was lowest at lr = (\S+)")[0])
     best = float(printed(executed("04"), r"gradient descent +best rate +(\S+):")[0])
     assert 0.5 < best / lowest <= 10  # above what the rule of thumb advises, and in its region
-    ended = float(printed(executed("04"), r"the run ended at lr = (\S+);")[0])
-    assert lowest < ended < 10
+    assert (f"{lowest / 10:.2f}", f"{lowest / 2:.2f}") == ("0.06", "0.31")
+    assert "here from 0.06 to 0.31" in prose() and "it advised 0.06 to 0.31" in prose()
+    steps, ended = printed(executed("04"), r"the run ended after (\d+) steps, at lr = (\S+);")
+    assert lowest < float(ended) < 10
+    assert f"It took {steps} steps where the race took 27 runs of 150" in prose()
+    lows = [float(bound) for bound in printed(executed("04"), r"with eight draws of the batches: lowest at lr = (\S+) to (\S+)")]
+    assert lows[0] < lowest < lows[1]
+    assert 2.5 < lows[1] / lows[0] < 3
+
+
+@pytest.mark.slow
+def test_the_race_of_gradient_descent_is_nearly_won_at_the_upper_end_of_the_advice_and_lost_at_the_lower(executed):
+    row = printed(executed("04"), r"gradient descent, rate and loss: (.*)")[0]
+    losses = {rate: float(loss) for rate, loss in re.findall(r"([\d.]+): ([\d.]+)", row)}
+    assert len(losses) == 9 and min(losses, key=losses.__getitem__) == "1"
+    assert losses["0.316"] < 1.3 * losses["1"]
+    assert losses["0.0316"] > losses["0.1"] > 2 * losses["1"]
 
 
 def mean_loss(execution, setting: str) -> float:
     return float(printed(execution, re.escape(setting) + r" *: mean (\S+),")[0])
+
+
+@pytest.mark.slow
+def test_at_0_1_a_falling_rate_brings_the_runs_together_and_its_best_less_far(executed):
+    bounds = [
+        [float(bound) for bound in printed(executed("04"), rf"lr 0.1, {schedule} *: mean \S+, from (\S+) to (\S+)")]
+        for schedule in ("constant", "cosine")
+    ]
+    assert bounds[1][0] > 1.3 * bounds[0][0]
+    assert bounds[1][1] - bounds[1][0] < 0.03 < 0.08 < bounds[0][1] - bounds[0][0]
+
+
+@pytest.mark.slow
+def test_averaging_at_the_same_rate_gets_a_few_times_nearer_in_the_ravine(executed):
+    plain, averaging = map(
+        float, printed(executed("04"), r"distance from the lowest point after 300 steps at lr = 0.02: gradient descent (\S+), averaging (\S+)")
+    )
+    assert 3 < plain / averaging < 7
+
+
+@pytest.mark.slow
+def test_the_rows_of_a_batch_cost_less_than_in_proportion_of_time(executed):
+    few, many = map(int, printed(executed("04"), r"time for one slope: \{16: '(\d+) µs', 256: '(\d+) µs'\}"))
+    assert 1 < many / few < 16
+
+
+@pytest.mark.slow
+def test_adagrads_steps_shrink_like_one_by_the_root_of_t_under_a_steady_slope(executed):
+    rows = re.findall(r"step +(\d+) is (\S+) long; lr/√t is (\S+)", output(executed("04")))
+    assert [int(step) for step, _, _ in rows] == [1, 10, 100, 400]
+    assert all(length == theory for _, length, theory in rows)
+
+
+@pytest.mark.slow
+def test_added_decay_takes_more_than_half_of_the_weights_and_adamw_about_two_per_cent(executed):
+    found = {
+        name: [float(part) for part in printed(executed("04"), rf"decay {name} *: all weights together +(\S+) long, loss (\S+)")]
+        for name in ("without", "added to the slope", "AdamW")
+    }
+    assert found["added to the slope"][0] < 0.5 * found["without"][0]
+    assert found["AdamW"][0] / found["without"][0] == pytest.approx(0.98, abs=0.005)
+    assert found["added to the slope"][1] > 4 * found["without"][1]
+    assert found["AdamW"][1] < 1.2 * found["without"][1]
 
 
 @pytest.mark.slow

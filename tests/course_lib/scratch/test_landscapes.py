@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.optimize import rosen, rosen_der
 
 from course_lib.scratch.gradcheck import numerical_gradient
-from course_lib.scratch.landscapes import LANDSCAPES, STEEPEST, beale, ravine, rosenbrock, saddle
+from course_lib.scratch.landscapes import LANDSCAPES, RESTLESS, STEEPEST, beale, ravine, restless, rosenbrock, saddle
 
 EVERY = pytest.mark.parametrize("landscape", LANDSCAPES, ids=lambda landscape: landscape.name)
 
@@ -71,3 +71,14 @@ def test_the_saddle_is_level_at_zero_which_is_lowest_along_x_and_highest_along_y
 def test_points_of_three_coordinates_are_refused(function):
     with pytest.raises(ValueError, match=r"two coordinates.*was given shape \(3,\)"):
         function(np.zeros(3))
+
+
+def test_the_restless_hill_answers_each_call_with_the_next_number_in_the_shapes_of_a_hill():
+    heights = []
+    for x in (np.zeros(2), [1.0, 2.0], np.ones((3, 4)), np.zeros(1), np.ones(2), np.ones(2)):
+        height, slope = restless(x)
+        assert np.shape(height) == np.shape(x)[:-1] and slope.shape == np.shape(x)
+        assert (slope == np.max(height)).all()
+        heights.append(np.max(height))
+    assert set(heights) == set(RESTLESS)
+    np.testing.assert_array_equal(np.diff(heights) % len(RESTLESS), 1)
