@@ -25,7 +25,7 @@ FENCE = """raise ImportError(
 )
 """
 # What is open of the grader.
-INSIDE = ("begin", "confined", "inside", "keeper", "landlock", "namespaces", "seccomp", "ways_out", "wire", "zygote")
+INSIDE = ("begin", "confined", "inside", "keeper", "landlock", "namespaces", "seccomp", "ways_out", "wire", "zygote", "zygote_torch")
 OPEN = ("__init__.py", "errors.py", "checking", "engine/__init__.py", *(f"engine/{name}.py" for name in INSIDE))
 
 

@@ -166,7 +166,9 @@ def prove_walls(chapter: str, walled: bool) -> None:
 
 
 def _zygote(chapter: str, walled: bool) -> Zygote:
-    return zygote_for((module for item in load_chapter(chapter) for module in item.reference), walled)
+    exercises = load_chapter(chapter)
+    with_torch = any("torch" in item.function.__globals__ for item in exercises)
+    return zygote_for((module for item in exercises for module in item.reference), walled, "zygote_torch" if with_torch else "zygote")
 
 
 def _status(submission: Submission | None, ended: dict, said: str) -> tuple[Status, str]:

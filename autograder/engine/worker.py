@@ -156,15 +156,15 @@ def _pool() -> dict[tuple, Any]:
     return {}
 
 
-def zygote_for(fenced: Iterable[str], walled: bool = True) -> Zygote:
+def zygote_for(fenced: Iterable[str], walled: bool = True, program: str = "zygote") -> Zygote:
     """This process's zygote for a chapter; started when it is first wanted, or when the last one has died."""
-    key = (tuple(sorted(set(fenced))), walled)
+    key = (tuple(sorted(set(fenced))), walled, program)
     pool = _pool()
     if key not in pool:
         for old in pool.values():
             old.close()
         pool.clear()
-        pool[key] = Zygote(key[0], walled)
+        pool[key] = Zygote(key[0], walled, program=program)
     return pool[key]
 
 
