@@ -12,9 +12,9 @@ from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
-import psutil
 import pytest
 from attacks import Attack, all_attacks, attacked, small_notebook
+from processes import below
 
 from autograder.checking.exercise import load_chapter
 from autograder.engine.unit import Unit, UnitResult, run_unit
@@ -74,11 +74,6 @@ def zygote() -> Zygote:
     return zygote_for(module for item in load_chapter("backprop") for module in item.reference)
 
 
-def processes() -> set[int]:
-    """All that descends from this test; between two submissions only the zygote behind its walls."""
-    return {child.pid for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE}
-
-
 def files_of_nobody() -> set[Path]:
     found = set()
     for entry in (entry for place in ("/tmp", "/dev/shm", "/var/tmp") for entry in Path(place).iterdir()):
@@ -106,7 +101,7 @@ def run_honest(unit: Unit) -> list[str]:
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_an_attack_earns_nothing_ends_in_time_leaves_nothing_and_changes_no_honest_score(attack, unit_of, honest_unit, listener):
     before = run_honest(honest_unit)
-    its_zygote, running, files = zygote(), processes(), files_of_nobody()
+    its_zygote, running, files = zygote(), below(), files_of_nobody()
     unit = unit_of(attacked(Attack(attack.family, attack.name, attack.code.replace("PORT", str(listener.port)), attack.place, attack.status)))
 
     began = time.monotonic()
@@ -120,7 +115,7 @@ def test_an_attack_earns_nothing_ends_in_time_leaves_nothing_and_changes_no_hone
     assert seconds < SECONDS
     assert "LEAK" not in json.dumps(outputs_of(result))
     assert zygote() is its_zygote
-    assert processes() == running
+    assert below() == running
     assert files_of_nobody() == files
     assert listener.visits == 0
     assert run_honest(honest_unit) == before

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import below
 
 from autograder.engine import sandbox, wire
 from autograder.engine.sandbox import Limits
@@ -47,10 +48,6 @@ def said(zygote: Zygote, source: str) -> str:
     """What one cell prints in a submission of its own."""
     with running(zygote) as stream:
         return cell(stream, source)[1].strip()
-
-
-def processes() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE}
 
 
 SEEN = {
@@ -234,12 +231,12 @@ STAYING = {
 
 @pytest.mark.parametrize("what", STAYING)
 def test_every_process_is_dead_when_the_submission_has_ended(what, zygote):
-    before = processes()
+    before = below()
     with running(zygote) as stream:
         assert cell(stream, "import os, time\n" + STAYING[what])[0] == "done"
         began = time.monotonic()
     assert time.monotonic() - began < 3
-    assert processes() == before
+    assert below() == before
     assert said(zygote, "print('next')") == "next"
 
 
@@ -260,7 +257,7 @@ def test_a_submission_that_ends_by_itself_says_how(zygote):
 
 
 def test_a_zygote_that_is_killed_is_noticed_and_takes_everything_with_it():
-    before = processes()
+    before = below()
     with Zygote(FENCED) as one:
         with one.start(LIMITS) as stream:
             cell(stream, "import os, time\nif os.fork() == 0: time.sleep(600)")
@@ -268,22 +265,22 @@ def test_a_zygote_that_is_killed_is_noticed_and_takes_everything_with_it():
             with pytest.raises((ZygoteError, OSError)):
                 one.end()
         deadline = time.monotonic() + 5
-        while processes() - before and time.monotonic() < deadline:
+        while below() - before and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert processes() == before
+        assert below() == before
 
 
 def test_a_trusted_side_that_dies_leaves_no_process():
-    before = processes()
+    before = below()
     one = Zygote(FENCED)
     stream = one.start(LIMITS)
     cell(stream, "import os, time\nif os.fork() == 0: time.sleep(600)")
     one._control.close()  # as the kernel does when the process that holds it ends
     deadline = time.monotonic() + 5
-    while processes() - before and time.monotonic() < deadline:
+    while below() - before and time.monotonic() < deadline:
         one._process.poll()
         time.sleep(0.05)
-    assert processes() == before
+    assert below() == before
     stream.close()
     one.close()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import is_alive, words
 
 from autograder.engine import scheduler
 
@@ -38,7 +39,7 @@ def lanes():
 
 def gone(processes, seconds=10):
     _gone, alive = psutil.wait_procs(processes, seconds)
-    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    return [process for process in alive if is_alive(process)] == []
 
 
 def test_every_unit_ends_once_and_is_taken_when_its_turn_comes(honest_unit):
@@ -95,14 +96,6 @@ def test_whoever_stops_listening_ends_every_process(honest_unit):
     assert sum(process.name() == "bwrap" for process in family) >= 2
     results.close()
     assert gone(family)
-
-
-def words(process):
-    """Its command line; nothing when it has ended since it was listed."""
-    try:
-        return " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""
 
 
 PROGRAM = """

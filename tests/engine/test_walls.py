@@ -10,12 +10,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from attacks import HONEST, all_attacks, attacked, small_notebook
+from processes import below, is_alive
 from typer.testing import CliRunner
 
 from autograder.cli import autograder
@@ -80,12 +81,12 @@ def said(zygote: Zygote, source: str) -> str:
         return cell(stream, source)[1].strip()
 
 
-def processes() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True) if child.status() != psutil.STATUS_ZOMBIE}
-
-
 def processes_of(user: int) -> int:
-    return sum(process.uids().real == user for process in psutil.process_iter() if process.status() != psutil.STATUS_ZOMBIE)
+    found = 0
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess):
+            found += process.uids().real == user and is_alive(process)
+    return found
 
 
 # What it sees
@@ -346,7 +347,7 @@ for number in 15, 19, 2, 9:
 
 @pytest.mark.parametrize("what", CONFINED)
 def test_every_process_is_dead_when_the_submission_has_ended(what, zygote):
-    before = processes()
+    before = below()
     user = int(said(zygote, "import os; print(os.getuid())"))
     its_own = processes_of(user)
     with zygote.start(LIMITS) as stream:
@@ -355,7 +356,7 @@ def test_every_process_is_dead_when_the_submission_has_ended(what, zygote):
         began = time.monotonic()
         zygote.end()
     assert time.monotonic() - began < 4
-    assert processes() == before
+    assert below() == before
     assert processes_of(user) == its_own or os.geteuid() != 0
     assert said(zygote, "print('next')") == "next"
 
@@ -430,37 +431,37 @@ def test_processes_have_a_limit_that_others_of_the_same_kind_do_not_use_up(zygot
 
 
 def test_a_zygote_that_is_killed_is_noticed_and_takes_everything_with_it(places):
-    before = processes()
+    before = below()
     with Zygote((), kind="landlock") as one, one.start(LIMITS) as stream:
         cell(stream, "import os, time\nif os.fork() == 0: time.sleep(600)")
         psutil.Process(one._process.pid).kill()
         with pytest.raises((RuntimeError, OSError)):
             one.end()
-    assert processes() == before
+    assert below() == before
 
 
 def test_a_keeper_that_is_killed_takes_everything_with_it(places):
-    before = processes()
+    before = below()
     with Zygote((), kind="landlock") as one, one.start(LIMITS) as stream:
         cell(stream, "import os, time\nfor _ in '123':\n    if os.fork() == 0: time.sleep(600)")
         psutil.Process(one._process.pid).children()[0].kill()
         with pytest.raises((RuntimeError, OSError)):
             one.end(hung_up=True)
-        assert processes() - before <= {one._process.pid}
-    assert processes() == before
+        assert below() - before <= {one._process.pid}
+    assert below() == before
 
 
 def test_a_trusted_side_that_dies_leaves_no_process(places):
-    before = processes()
+    before = below()
     one = Zygote((), kind="landlock")
     stream = one.start(LIMITS)
     cell(stream, "import os, time\nif os.fork() == 0: time.sleep(600)")
     one._control.close()  # as the kernel does when the process that holds it ends
     deadline = time.monotonic() + 5
-    while processes() - before and time.monotonic() < deadline:
+    while below() - before and time.monotonic() < deadline:
         one._process.poll()
         time.sleep(0.05)
-    assert processes() == before
+    assert below() == before
     stream.close()
     one.close()
 
@@ -525,7 +526,7 @@ def test_attacks_earn_nothing_and_leave_nothing(unit_of, forced, places):
     attacks = [attack for attack in all_attacks() if attack.name in TRIED]
     assert len(attacks) == len(TRIED)
     assert run_unit(unit_of(small_notebook(look, **HONEST))).score == 8
-    running, folders = processes(), sorted(places.rglob("*"))
+    running, folders = below(), sorted(places.rglob("*"))
     for attack in attacks:
         result = run_unit(unit_of(attacked(attack)))
         shown = [output for cell in json.loads(result.executed)["cells"] if not cell["id"].startswith("check-") for output in cell.get("outputs", [])]
@@ -534,36 +535,36 @@ def test_attacks_earn_nothing_and_leave_nothing(unit_of, forced, places):
             result.status,
             result.reason,
         )
-        assert processes() == running and sorted(places.rglob("*")) == folders, attack.name
+        assert below() == running and sorted(places.rglob("*")) == folders, attack.name
     result = run_unit(unit_of(small_notebook(look, **HONEST)))
     assert result.score == 8 and "left behind: []" in result.executed
 
 
 def test_the_local_pool_takes_the_walls_that_were_found_and_leaves_nothing(honest_unit, unit_of, forced, places):
     bomb = next(attack for attack in all_attacks() if attack.name == "forks")
-    before = processes()
+    before = below()
     probing.probe()
     assert probing.proven() == {probing.PROVEN: "landlock"}
     results = scheduler.run([honest_unit, unit_of(attacked(bomb)), honest_unit], jobs=2)
     assert sorted(result.score for result in results) == [0, 8, 8]
-    assert processes() == before
+    assert below() == before
 
 
 def test_a_pool_that_is_stopped_ends_what_a_submission_has_started(unit_of, forced, places):
     source = "import os, time\nfor _ in range(9):\n    if os.fork() == 0: os.setsid(); time.sleep(600)\nopen('d', 'w').close(); time.sleep(600)"
-    before = processes()
+    before = below()
     results = scheduler.run([unit_of({"cells": 3}), unit_of(small_notebook(source), Limits(cell=60))], jobs=1)
     next(results)
     deadline = time.monotonic() + 60
-    while len(processes() - before) < 10:
+    while len(below() - before) < 10:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     results.close()
-    assert processes() == before
+    assert below() == before
 
 
 def test_without_walls_it_is_run_with_the_limits_that_there_are_and_ended_whole(honest_unit, unit_of, places):
-    before = processes()
+    before = below()
     with Zygote((), walled=False) as one:
         assert one.kind == "none"
         assert said(one, "import os; print(os.getuid())") == str(os.getuid())
@@ -573,10 +574,10 @@ def test_without_walls_it_is_run_with_the_limits_that_there_are_and_ended_whole(
                 wire.send(stream, (b"t", "cell", "import os, time\n" + source, 3.0, 1000))
                 time.sleep(0.5)
                 one.end()
-            assert len(processes() - before) == 1, source
+            assert len(below() - before) == 1, source
         assert how_it_ends(one, MEMORY["of several in sessions of their own"])["how"] == "memory"
         assert "scratch" in how_it_ends(one, "import os, time\n" + SCRATCH["bytes"] + "\ntime.sleep(20)")["detail"]
-    assert processes() == before
+    assert below() == before
 
 
 # Which walls
@@ -646,10 +647,10 @@ def test_nothing_is_run_when_neither_stands_and_both_reasons_are_told(honest_uni
     without_bubblewrap(monkeypatch, tmp_path)
     monkeypatch.setattr(probing, "_found", {("", None): probing.Walls("none", "bubblewrap is not installed; Landlock: Function not implemented")})
     discard_zygotes()
-    before = processes()
+    before = below()
     with pytest.raises(RuntimeError, match="bubblewrap is not installed; Landlock: Function not implemented"):
         run_unit(honest_unit)
-    assert processes() == before
+    assert below() == before
 
 
 def test_a_course_within_the_interpreter_is_left_out_of_what_is_open(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import is_alive
 from typer.testing import CliRunner
 
 from autograder.cli import autograder
@@ -326,7 +327,7 @@ def begun(folder, everyone, count):
 
 def gone(processes):
     _gone, alive = psutil.wait_procs(processes, 10)
-    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    return [process for process in alive if is_alive(process)] == []
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from processes import words
 from typer.testing import CliRunner
 
 from autograder.cli import autograder
@@ -176,7 +177,7 @@ def test_a_submission_past_its_time_is_ended_with_all_its_processes(room, everyo
     room.logs.mkdir(exist_ok=True)
     result = by_stock_nbgrader.run_submission(room, WORK, "endless-cell", seconds=2)
     assert outcome(result) == ("timeout", 0) and result.seconds < 30
-    below = [process for process in psutil.Process().children(recursive=True) if "ipykernel_launcher" in " ".join(process.cmdline())]
+    below = [process for process in psutil.Process().children(recursive=True) if "ipykernel_launcher" in words(process)]
     assert below == []
 
 
