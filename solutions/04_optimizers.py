@@ -246,9 +246,9 @@ print(f"steepest curvature {steepest:.2f}, mean of 50 random directions {np.mean
 print(f"if the hill stayed like this, the limit would be lr = {2 / steepest:.2f}")
 
 # %% [markdown] lang="en"
-# The untrained network already lies in a ravine: its steepest direction is about a thousand times as curved as an average one. The hill
+# The untrained network already lies in a ravine: its steepest direction is more than a thousand times as curved as an average one. The hill
 # does not stay like this, though: a network is not a bowl, and its curvatures change along the way. So the theory says what *kind* of thing
-# happens, and the rate itself must be found by trying (section 8).
+# happens, and the rate itself must be found by trying (section 8). (In section 9 gradient descent is best at a rate above this limit.)
 
 # %% [markdown] lang="en"
 # ## 3 · Mini-batches: a slope that shivers
@@ -317,8 +317,9 @@ print("time for one slope:", {n: f"{np.median(t) * 1e6:.0f} µs" for n, t in clo
 # %% [markdown] lang="en"
 # ## 4 · Momentum
 #
-# Across a ravine the slope changes sign from step to step, along it always points the same way. So **add the slopes up**: the ones that
-# alternate cancel, the steady ones accumulate. With a velocity $v$ that starts at 0 and a memory $\beta$ (usually 0.9),
+# Across a ravine, at a rate worth having (above 1/λ), the slope changes sign from step to step; along it, it always points the same way. So
+# **add the slopes up**: the ones that alternate cancel, the steady ones accumulate. With a velocity $v$ that starts at 0 and a memory
+# $\beta$ (usually 0.9),
 #
 # $$ v_{t+1} = \beta\,v_t + \nabla J(\theta_t), \qquad \theta_{t+1} = \theta_t - \alpha\,v_{t+1} . $$
 #
@@ -742,7 +743,8 @@ predict.reveal(
 # exactly on the ridge. Try this:
 #
 # - ravine, momentum, $\beta$ = 0.9: raise the rate from 0.07 to 0.09. The dashed line (gradient descent) has passed its limit of 2/25 =
-#   0.08. Has momentum?
+#   0.08. Has momentum? (Its limit is $2(1 + \beta)/\lambda$ = 0.152. Nesterov's is $2(1 + \beta)/((1 + 2\beta)\lambda)$ = 0.054: looking ahead
+#   with too long a step, it corrects too much.)
 # - ravine, normalised momentum, rate 0.09, last moments: it hops to and fro.
 # - saddle, rate 0.03: gradient descent nearly stops at (0, 0), although that is no lowest point. Which rules get away from it first?
 # - Rosenbrock: which rates survive at all with gradient descent, and which with Adam?
@@ -1081,7 +1083,7 @@ for (name, curve), look, mark in zip(curves.items(), looks, marks, strict=True):
     )
 axis.axhline(np.log(10), color="0.5", linewidth=0.8)
 axis.text(0.0011, 2.45, "has learnt nothing", fontsize=9)
-axis.set(xlabel="learning rate", ylabel="loss after 150 steps (mean of 3 seeds)", ylim=(0.05, 6))
+axis.set(xlabel="learning rate", ylabel="loss after 150 steps (mean of 3 seeds; 5: that or more)", ylim=(0.05, 6))
 axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
 plt.close(figure)
 show_static(

@@ -347,3 +347,15 @@ def test_every_rule_walks_where_torch_walks_to_a_millionth_of_a_step(executed):
     assert [name for name, _ in rows] == ["momentum", "Nesterov", "AdaGrad", "RMSProp", "Adam", "AdamW"]
     assert all(float(difference) <= 1e-6 for _, difference in rows)
     assert printed(executed("04"), r"Adam's state: (\d+) times the memory") == ["2"]
+
+
+@pytest.mark.parametrize(("nesterov", "limit"), [(False, 2 * 1.9 / 25), (True, 2 * 1.9 / (2.8 * 25))])
+def test_momentum_and_nesterov_leave_the_ravine_at_the_rates_that_the_text_says(nesterov, limit):
+    for lr, stays in ((0.98 * limit, True), (1.02 * limit, False)):
+        place = {"x": np.array([1.0])}
+        rule = SGD(place, lr=lr, momentum=0.9, nesterov=nesterov)
+        with np.errstate(all="ignore"):
+            for _ in range(2000):
+                rule.step({"x": 25 * place["x"]})
+        assert (abs(place["x"][0]) < 1) == stays
+    assert limit == pytest.approx(0.054 if nesterov else 0.152, abs=5e-4)
