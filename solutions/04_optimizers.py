@@ -1083,7 +1083,11 @@ for (name, curve), look, mark in zip(curves.items(), looks, marks, strict=True):
     )
 axis.axhline(np.log(10), color="0.5", linewidth=0.8)
 axis.text(0.0011, 2.45, "has learnt nothing", fontsize=9)
-axis.set(xlabel="learning rate", ylabel="loss after 150 steps (mean of 3 seeds; 5: that or more)", ylim=(0.05, 6))
+axis.set(
+    xlabel="learning rate",
+    ylabel="loss after 150 steps (mean of 3 seeds; 5: that or more)",
+    ylim=(0.05, 6),
+)
 axis.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
 plt.close(figure)
 show_static(
