@@ -43,6 +43,8 @@ def to_numbers(student, rng):
     with case("what is no number becomes NaN, in its own place", hint="Keep the place: the list that comes out is as long as the one that went in."):
         cells = ["n/a", 5, None, "", "7", "45 years", "?", math.nan, 2]
         close(floats(student.to_numbers(cells)), np.array([math.nan, 5, math.nan, math.nan, 7, math.nan, math.nan, math.nan, 2]))
+        cells = ["-", "unknown", "12 kg", "1 2", "1.2.3", 999, -1, "-1"]
+        close(floats(student.to_numbers(cells)), np.array([math.nan, math.nan, math.nan, math.nan, math.nan, 999, -1, -1]))
     with case(
         "what comes out is an array of float64, ready to compute with", hint="A list cannot be compared with 40: np.array(found, dtype=float)."
     ):
@@ -96,7 +98,7 @@ def _(cells):
     return np.array([np.nan if value == 0 else value for value in found])
 
 
-@to_numbers.wrong("numbers in text recognised by isdigit", fails=(WRITTEN, COMMA))
+@to_numbers.wrong("numbers in text recognised by isdigit", fails=(WRITTEN, COMMA, NO_NUMBER))
 def _(cells):
     def one(cell):
         if isinstance(cell, str):
@@ -227,6 +229,7 @@ def first_rows(student, rng):
     ):
         same(numbers(student.first_rows({"a": np.array([1.0, 2.0, 2.0]), "b": np.array([2.0, 1.0, 1.0])})), [0, 1])
         same(numbers(student.first_rows({"a": ["1", "12", "1"], "b": ["23", "3", "23"]})), [0, 1])
+        same(numbers(student.first_rows({"a": np.array([50.2, 50.7, 50.2]), "b": ["x", "x", "x"]})), [0, 1])
         same(numbers(student.first_rows({"a": ["51.0", 51.0, "51.0"], "b": ["x", "x", "x"]})), [0, 1])
 
 
@@ -334,6 +337,9 @@ def count_words(student, rng):
         found = student.count_words(["Pain, pain; PAIN! (rest)"], ["Rest. pain?"])
         same([str(word) for word in found[0]], ["pain", "rest"])
         close(floats(found[1]), np.array([[1, 1]]))
+        found = student.count_words(["feet-pain, isn't ÜBEL übel; x_1"], ["pain/feet feet-feet"])
+        same([str(word) for word in found[0]], ["feet", "isn", "pain", "x_1", "übel"])
+        close(floats(found[1]), np.array([[3, 0, 1, 0, 0]]))
     with case("a word has two characters or more", hint="That is what \\w\\w+ asks for: one \\w, and at least one more."):
         same([str(word) for word in student.count_words(["a 7 at 42 x"], [])[0]], ["42", "at"])
 
@@ -367,7 +373,9 @@ count_words.slip(
     of="through Counter",
     fails=NEW_WORDS,
 )
-count_words.slip("there or not there", ("Counter(words(text))[word]", "int(word in words(text))"), of="through Counter", fails=(OFTEN, ONE_ROW))
+count_words.slip(
+    "there or not there", ("Counter(words(text))[word]", "int(word in words(text))"), of="through Counter", fails=(OFTEN, ONE_ROW, CAPITALS)
+)
 count_words.slip(
     "cut at spaces alone",
     ('re.findall(r"\\w\\w+", text.lower())', "text.lower().split()"),
@@ -375,7 +383,7 @@ count_words.slip(
     fails=(VOCABULARY, ONE_ROW, CAPITALS, TWO),
 )
 count_words.slip("capitals kept", ("text.lower()", "text"), of="through Counter", fails=(VOCABULARY, ONE_ROW, CAPITALS))
-count_words.slip("words of one character", ('r"\\w\\w+"', 'r"\\w+"'), of="through Counter", fails=TWO)
+count_words.slip("words of one character", ('r"\\w\\w+"', 'r"\\w+"'), of="through Counter", fails=(CAPITALS, TWO))
 count_words.slip("found anywhere in the text", ("Counter(words(text))[word]", "text.lower().count(word)"), of="through Counter", fails=OFTEN)
 
 
@@ -388,6 +396,12 @@ def dealt(parts, count: int) -> list[list[int]]:
     holds(len(everything) >= count, f"{count - len(everything)} of {count} rows stand in no part.")
     holds(everything == list(range(count)), "The parts together are not all row numbers.")
     return plain
+
+
+def in_a_run(rows: set[int], count: int) -> bool:
+    """Do those of the rows that are below `count` stand side by side, `count - 1` and 0 being neighbours?"""
+    low = {row for row in rows if row < count}
+    return sum((row + 1) % count not in low for row in low) == 1
 
 
 @exercise("data.split_rows", points=4, reference=PREPARE)
@@ -421,6 +435,9 @@ def split_rows(student, rng):
         tests = [set(dealt(student.split_rows(ordered, shares, seed=seed), 40)[2]) for seed in range(12)]
         holds(len(set(map(frozenset, tests))) > 1, "Twelve seeds gave twelve times the same test rows.")
         holds(len(set.union(*tests)) >= 30, "Most rows are never in the test part, whatever the seed.")
+        holds(sum(in_a_run(test, 20) for test in tests) < 4, "The test rows of a class are neighbours, seed after seed: shuffle, do not only turn.")
+        tied = sum({row + 20 for row in test if row < 20} == {row for row in test if row >= 20} for test in tests)
+        holds(tied < 4, "Two classes draw the same lots, seed after seed: make the generator once, before the loop over the classes.")
     with case("the same seed gives the same split", hint="rng = np.random.default_rng(seed), and no other source of chance.", side=True):
         first, again = (dealt(student.split_rows(labels, shares, seed=9), 100) for _ in range(2))
         same(again, first, "the second split")
@@ -470,6 +487,17 @@ split_rows.slip(
     fails=(ONE_PART, SHARE, NAMED, CHANCE, SEED),
 )
 split_rows.slip("shares fixed at 60, 20, 20", ("np.cumsum(shares)[:2]", "np.array([0.6, 0.8])"), of="class by class", fails=SHARE)
+
+
+split_rows.slip(
+    "turned, not shuffled",
+    ("rng.permutation(np.flatnonzero(labels == label))", "np.roll(np.flatnonzero(labels == label), rng.integers(1000))"),
+    of="class by class",
+    fails=CHANCE,
+)
+split_rows.slip(
+    "the same lots for every class", ("rng.permutation(np.", "np.random.default_rng(seed).permutation(np."), of="class by class", fails=CHANCE
+)
 
 
 @split_rows.wrong("each part rounded down", fails=NAMED)
@@ -527,8 +555,8 @@ def mend_prepare(student, rng):
     amounts = [0, 2]
     positive = np.abs(x) + 0.5
     with case(LABELS_STAY, hint="The answer is no measurement: it goes through neither the logarithm nor the scaling."):
-        labels[~is_test] = np.arange(int((~is_test).sum())) % 2
-        labels[is_test] = (np.arange(int(is_test.sum())) + 1) % 2
+        labels[~is_test] = np.arange(int((~is_test).sum())) % 3 + 3
+        labels[is_test] = (np.arange(int(is_test.sum())) + 1) % 3 + 3
         found = student.mend_prepare(positive, labels, [0, 1, 2], is_test)
         close((floats(found[1]), floats(found[3])), (labels[~is_test].astype(float), labels[is_test].astype(float)))
     with case(ONLY_AMOUNTS, hint="log(1 + x) has no value below -1. Which columns can be negative is not for the data to say: `amounts` says it."):
@@ -538,11 +566,16 @@ def mend_prepare(student, rng):
         plain = floats(found[0])[:, 1]
         holds(float(np.std(plain)) > 0, "A column of the training rows holds the same number everywhere.")
         close(standard(plain), standard(x[~is_test][:, 1]))  # whatever its scale, which is the next case's
-    with case(LOGGED_SPREAD, hint="Mean and deviation of the training rows, divisor N (what .std() does), taken of the logged amounts."):
+    with case(
+        LOGGED_SPREAD,
+        hint="Mean and deviation of the training rows, divisor N (what .std() does). The columns in `amounts`, and no others, are logged before.",
+    ):
         found = floats(student.mend_prepare(x, labels, amounts, is_test)[0])
         close(found.mean(axis=0), np.zeros(3), atol=1e-6)
         close(found.std(axis=0), np.ones(3))
         close(found[:, 0], standard(np.log1p(x[~is_test][:, 0])))
+        for named in ([0], [1, 2]):
+            close(floats(student.mend_prepare(positive, labels, named, is_test)[0]), prepare(positive, labels, named, is_test)[0])
     with case(NO_SAY, hint="Change a test row, and the training rows must not move. Which line looks at both sides?"):
         shifted = positive.copy()
         shifted[is_test] *= 3
@@ -633,11 +666,18 @@ mend_prepare.slip(
     "every column logged",
     ("x[:, amounts] = np.log(x[:, amounts] + 1)", "x = np.log(x + 1)"),
     of="step by step",
-    fails=(ONLY_AMOUNTS, TEST_SCALE, KEEP_PLACE, MEDIAN),
+    fails=(ONLY_AMOUNTS, LOGGED_SPREAD, TEST_SCALE, KEEP_PLACE, MEDIAN),
 )
 mend_prepare.slip(
     "no column logged", ("x[:, amounts] = np.log(x[:, amounts] + 1)", "pass"), of="step by step", fails=(LOGGED_SPREAD, TEST_SCALE, MEDIAN)
 )
+mend_prepare.slip(
+    "the amounts of the first table",
+    ("x[:, amounts] = np.log(x[:, amounts] + 1)", "x[:, [0, 2]] = np.log(x[:, [0, 2]] + 1)"),
+    of="step by step",
+    fails=LOGGED_SPREAD,
+)
+mend_prepare.slip("labels as yes or no", ("labels[~is_test],", "labels[~is_test] > 0,"), of="step by step", fails=LABELS_STAY)
 mend_prepare.slip("the median of all rows", ("np.nanmedian(train, axis=0)", "np.nanmedian(x, axis=0)"), of="step by step", fails=MEDIAN)
 mend_prepare.slip("gaps filled with the mean", ("np.nanmedian(train, axis=0)", "np.nanmean(train, axis=0)"), of="step by step", fails=MEDIAN)
 mend_prepare.slip("gaps filled with 0", ("np.nanmedian(train, axis=0)", "0.0"), of="step by step", fails=MEDIAN)
@@ -897,7 +937,8 @@ def calibration_error(student, rng):
     with case("too high in one bin and too low in another do not cancel", hint="Take the distance bin by bin, before you add."):
         both = np.array([0.25, 0.25, 0.75, 0.75])
         close(student.calibration_error(np.array([1, 1, 0, 0]), both, 2), 0.75)
-    with case("as many bins as asked for"):
+    with case("as many bins as asked for, and ten if nothing is said", hint="def calibration_error(labels, probabilities, bins=10)"):
+        close(student.calibration_error(np.array([1, 0, 0, 0]), np.array([0.01, 0.04, 0.08, 0.09])), 0.195)
         close(student.calibration_error(labels, probabilities, 5), scored.calibration_error(labels, probabilities, 5))
         close(student.calibration_error(labels, probabilities, 20), scored.calibration_error(labels, probabilities, 20))
     with case(
@@ -905,6 +946,7 @@ def calibration_error(student, rng):
         hint="Bin b holds b/B ≤ p < (b+1)/B. 1.0 · bins is one too many: np.minimum(…, bins - 1).",
     ):
         close(student.calibration_error(np.array([1, 0, 0]), np.array([0.5, 0.55, 0.45]), 10), 0.5 / 3)
+        close(student.calibration_error(np.array([1, 1, 0]), np.array([0.0, 0.0, 0.75]), 4), 2.75 / 3)
         sure = np.array([1.0, 1.0, 1.0, 1.0, 0.95])
         close(student.calibration_error(np.array([1, 1, 0, 1, 1]), sure, 10), scored.calibration_error(np.array([1, 1, 0, 1, 1]), sure, 10))
     with case("an empty bin counts nothing and makes no NaN", hint="The mean of no numbers is NaN. Go over the bins that have rows."):
@@ -935,7 +977,7 @@ ONE_BIN, BY_ROWS, CANCEL = (
     "too high in one bin and too low in another do not cancel",
 )
 AS_MANY, P_1, EMPTY = (
-    "as many bins as asked for",
+    "as many bins as asked for, and ten if nothing is said",
     "an edge belongs to the bin above it, and 1 to the last",
     "an empty bin counts nothing and makes no NaN",
 )
@@ -946,14 +988,14 @@ calibration_error.slip(
     of="bin by bin",
     fails=(BY_ROWS, AS_MANY, P_1, EMPTY),
 )
-calibration_error.slip("distances with a sign", ("* abs(", "* ("), of="bin by bin", fails=(ONE_BIN, BY_ROWS, CANCEL, AS_MANY, EMPTY))
+calibration_error.slip("distances with a sign", ("* abs(", "* ("), of="bin by bin", fails=(ONE_BIN, BY_ROWS, CANCEL, AS_MANY, P_1, EMPTY))
 calibration_error.slip(
     "a probability of 1 falls out",
     ("np.minimum((probabilities * bins).astype(int), bins - 1)", "(probabilities * bins).astype(int)"),
     of="bin by bin",
     fails=P_1,
 )
-calibration_error.slip("empty bins make NaN", ("if inside.any():", "if True:"), of="bin by bin", fails=(ONE_BIN, BY_ROWS, P_1, EMPTY))
+calibration_error.slip("empty bins make NaN", ("if inside.any():", "if True:"), of="bin by bin", fails=(ONE_BIN, BY_ROWS, AS_MANY, P_1, EMPTY))
 calibration_error.slip(
     "the worst bin",
     (
@@ -1010,8 +1052,9 @@ def bootstrap_interval(student, rng):
     with case("the middle part of what came out, both tails alike", hint="For 95%, leave 2.5% out on either side: quantiles 0.025 and 0.975."):
         found = floats(student.bootstrap_interval(np.vdot, ones, values, draws=3000, confidence=0.5))
         close(found, total + np.array([-0.6745, 0.6745]) * spread, rtol=0, atol=0.15 * spread)
-        alone = np.eye(80)[0]  # how often the first row was drawn: 0 at least, and up to 3 in the middle 90%
-        close(floats(student.bootstrap_interval(np.vdot, ones, alone, draws=3000, confidence=0.9)), np.array([0.0, 3.0]))
+        for row in (0, 79):  # how often the first row, or the last, was drawn: 0 at least, and up to 3 in the middle 90%
+            alone = np.eye(80)[row]
+            close(floats(student.bootstrap_interval(np.vdot, ones, alone, draws=2000, confidence=0.9)), np.array([0.0, 3.0]))
     with case("of the statistic that it is given", hint="Call statistic(labels[rows], scores[rows]) for each draw."):
         labels = rng.permutation(np.repeat([0, 1], [60, 20]))
         scores = values + 1.5 * labels
@@ -1025,6 +1068,8 @@ def bootstrap_interval(student, rng):
         same(again, first, "the second interval")
         finite(first, "the interval")
         holds(not np.allclose(first, other, rtol=1e-9), "Seeds 3 and 4 gave the same interval.")
+        found = floats(student.bootstrap_interval(np.vdot, ones, values, draws=50, confidence=0.95, seed=3))
+        same(first, found, "the interval without a confidence, which means 0.95,")
 
 
 @bootstrap_interval.right("draw by draw")
@@ -1063,6 +1108,7 @@ bootstrap_interval.slip(
     of="draw by draw",
     fails=(AS_MANY_ROWS, TOGETHER, WIDTH, TAILS),
 )
+bootstrap_interval.slip("90% if nothing is said", ("confidence=0.95", "confidence=0.9"), of="draw by draw", fails=SAME_SEED)
 bootstrap_interval.slip("never fewer than a hundred draws", ("range(draws)", "range(max(draws, 100))"), of="draw by draw", fails=DRAWS)
 bootstrap_interval.slip(
     "drawn within each class",
