@@ -272,7 +272,8 @@ for row, column in np.argwhere(~right & ~gap)[:4]:
 
 # %% predict="rows_left"
 # A share between 0 and 1, please.
-# (A row survives if the first cell is there, and the second, and … How do such probabilities combine?)
+# (A row survives if the first cell is there, and the second, and …
+# How do such probabilities combine?)
 rows_left_guess = ...
 
 # %%
@@ -348,7 +349,8 @@ for name in names:
 
 # %% predict="lost_to_log"
 # A share between 0 and 1, please.
-# (Where does log(1 + x) stop being a number? How much of a bell curve lies further out than one standard deviation, on one side?)
+# (Where does log(1 + x) stop being a number?
+# How much of a bell curve lies further out than one standard deviation, on one side?)
 lost_guess = ...
 
 # %%
@@ -871,6 +873,7 @@ predict.reveal(
 # And the calibration? The folds were dealt by chance, so we deal them ten times. Beside the two models stands a forecaster whose announced
 # probabilities are exactly true.
 
+
 # %%
 def sharpen(p):
     return p**3 / (p**3 + (1 - p) ** 3)
@@ -1035,7 +1038,7 @@ a, b, c, y_test = mend_prepare(x, y, AMOUNTS, is_in(test_rows, len(y)))
 test_scores = fit_and_score(a, b, c)  # learns from training and validation rows
 low, high = bootstrap_interval(roc_auc, y_test, test_scores)
 said = (test_scores >= chosen).astype(int)
-f1_low, f1_high = bootstrap_interval(lambda labels, p: f1_at(labels, p, chosen), y_test, test_scores)
+f1_low, f1_high = bootstrap_interval(lambda t, p: f1_at(t, p, chosen), y_test, test_scores)
 found = precision_recall_f1(y_test, said, [0, 1])
 right = int(np.sum(said == y_test))
 print(f"threshold chosen on the validation rows: {chosen:.2f}")
@@ -1075,7 +1078,8 @@ print(
 
 # %% predict="noise_auc"
 # An AUC, between 0 and 1.
-# (Among 2,000 columns of chance, how well do the luckiest 20 fit these patients, the test patients included?)
+# (Among 2,000 columns of chance, how well do the luckiest 20 fit these patients,
+# the test patients included?)
 noise_guess = ...
 
 
