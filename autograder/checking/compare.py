@@ -177,6 +177,9 @@ def _close(actual: Any, expected: Any, what: str, rtol: float | None, atol: floa
     relative, absolute = relative if rtol is None else rtol, absolute if atol is None else atol
     found, wanted = found.astype(_wide(found)), wanted.astype(_wide(wanted))
     _no_nan(found, what, wanted)
+    if (filled := _isnan(wanted) & ~_isnan(found)).any():
+        first = "" if found.ndim == 0 else f", first at {_index(np.argwhere(filled)[0])} ({int(filled.sum())} of {found.size})"
+        raise Mismatch(f"{_capital(what)} is a number where NaN (not a number) is wanted{first}.")
     with np.errstate(all="ignore"):
         alike = (found == wanted) | (np.isnan(found) & np.isnan(wanted))  # equal infinities differ by nothing
         error = np.where(alike, 0.0, np.nan_to_num(np.abs(found - wanted), nan=np.inf, posinf=np.inf))
@@ -279,6 +282,8 @@ def _no_nan(found: np.ndarray, what: str, wanted: np.ndarray | None = None) -> N
     bad = _isnan(found) if wanted is None else _isnan(found) & ~_isnan(wanted)
     if bad.any():
         first = "" if found.ndim == 0 else f", first at {_index(np.argwhere(bad)[0])} ({int(bad.sum())} of {found.size})"
+        if wanted is not None and _isnan(wanted).any():  # where NaN has its places, it was not computed but written
+            raise Mismatch(f"{_capital(what)} is NaN (not a number) where a number is wanted{first}.")
         raise Mismatch(f"{_capital(what)} is NaN (not a number){first}. NaN comes from 0/0, inf-inf, inf/inf, 0·inf, or log of a negative number.")
 
 

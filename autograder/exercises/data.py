@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from autograder.checking import at_most, case, close, exercise, finite, holds, inputs_unchanged, raises, same
+from autograder.checking.student import kind_of
 from course_lib import scores as scored
 from course_lib.data import clean, encode
 from course_lib.data.prepare import prepare
@@ -42,6 +43,15 @@ def to_numbers(student, rng):
     with case("what is no number becomes NaN, in its own place", hint="Keep the place: the list that comes out is as long as the one that went in."):
         cells = ["n/a", 5, None, "", "7", "45 years", "?", math.nan, 2]
         close(floats(student.to_numbers(cells)), np.array([math.nan, 5, math.nan, math.nan, 7, math.nan, math.nan, math.nan, 2]))
+        cells = ["-", "unknown", "12 kg", "1 2", "1.2.3", 999, -1, "-1"]
+        close(floats(student.to_numbers(cells)), np.array([math.nan, math.nan, math.nan, math.nan, math.nan, 999, -1, -1]))
+    with case(
+        "what comes out is an array of float64, ready to compute with", hint="A list cannot be compared with 40: np.array(found, dtype=float)."
+    ):
+        for cells in ([7, 12], ["7", None]):
+            found = student.to_numbers(cells)
+            holds(isinstance(found, np.ndarray), f"An array is wanted, got {kind_of(found)}.")
+            holds(found.dtype == np.float64, f"An array of float64 is wanted, got {found.dtype}.")
 
 
 @to_numbers.right("by trying")
@@ -63,15 +73,17 @@ def _(cells):
         text = "" if cell is None else str(cell).strip()
         return float(text.replace(",", ".")) if pattern.fullmatch(text) else float("nan")
 
-    return [one(cell) for cell in cells]
+    return np.array([one(cell) for cell in cells], dtype=np.float64)
 
 
 STAYS, ZERO = "numbers stay what they are", "zero is a number"
 WRITTEN, COMMA = "text that is a number becomes that number", "a decimal comma is a decimal point"
 NO_NUMBER = "what is no number becomes NaN, in its own place"
+AN_ARRAY = "what comes out is an array of float64, ready to compute with"
 to_numbers.slip("the decimal comma not known", ('.replace(",", ".")', ""), of="by trying", fails=COMMA)
 to_numbers.slip("the comma deleted", ('.replace(",", ".")', '.replace(",", "")'), of="by trying", fails=COMMA)
 to_numbers.slip("missing taken for 0", ("np.nan", "0.0"), of="by trying", fails=NO_NUMBER)
+to_numbers.slip("a list", ("np.array(found)", "found"), of="by trying", fails=AN_ARRAY)
 to_numbers.slip("missing left out", ("found.append(np.nan)", "pass"), of="by trying", fails=NO_NUMBER)
 
 
@@ -86,7 +98,7 @@ def _(cells):
     return np.array([np.nan if value == 0 else value for value in found])
 
 
-@to_numbers.wrong("numbers in text recognised by isdigit", fails=(WRITTEN, COMMA))
+@to_numbers.wrong("numbers in text recognised by isdigit", fails=(WRITTEN, COMMA, NO_NUMBER))
 def _(cells):
     def one(cell):
         if isinstance(cell, str):
@@ -101,10 +113,13 @@ def repair(student, rng):
     """Impossible values out, other units converted."""
     low, high, factor = 40.0, 200.0, 18.0
     inside = rng.uniform(50, 190, size=5)
-    with case("possible values stay as they are", side=True):
+    with case("possible values stay as they are", hint="First ask whether it is possible as it is; only else convert.", side=True):
         close(floats(student.repair(inside, low, high, factor)), inside)
-    with case("the limits themselves are possible", hint="low ≤ value ≤ high: both ends belong to it.", side=True):
-        close(floats(student.repair(np.array([40.0, 200.0, 100.0]), low, high, 1.0)), np.array([40.0, 200.0, 100.0]))
+        both = np.array([90.0, 60.0, 150.0])  # times 2, the first two are possible as well
+        close(floats(student.repair(both, low, high, 2.0)), both)
+    with case("the limits themselves are possible", hint="low ≤ value ≤ high: both ends belong to it, for a converted value too."):
+        close(floats(student.repair(np.array([40.0, 200.0, 100.0]), low, high, factor)), np.array([40.0, 200.0, 100.0]))
+        close(floats(student.repair(np.array([2.5, 12.5, 100.0]), low, high, 16.0)), np.array([40.0, 200.0, 100.0]))
     with case("a value in the other unit is converted", hint="If value · factor is possible, that is the value in our unit."):
         mixed = np.array([inside[0], inside[1] / factor, inside[2], inside[3] / factor])
         close(floats(student.repair(mixed, low, high, factor)), inside[:4])
@@ -152,7 +167,15 @@ repair.slip(
     of="mask by mask",
     fails=ENDS,
 )
-repair.slip("divided instead of multiplied", ("out[other] * factor", "out[other] / factor"), of="mask by mask", fails=OTHER_UNIT)
+repair.slip("a value equal to a limit left out", ("(out >= low) & (out <= high)\n", "(out > low) & (out < high)\n"), of="mask by mask", fails=ENDS)
+repair.slip(
+    "a converted value equal to a limit left out",
+    ("(out * factor >= low) & (out * factor <= high)", "(out * factor > low) & (out * factor < high)"),
+    of="mask by mask",
+    fails=ENDS,
+)
+repair.slip("the other unit first", ("(value, value * factor)", "(value * factor, value)"), of="one value at a time", fails=POSSIBLE)
+repair.slip("divided instead of multiplied", ("out[other] * factor", "out[other] / factor"), of="mask by mask", fails=(ENDS, OTHER_UNIT))
 repair.slip("clipped to the limits", ("= np.nan", "= np.clip(out, low, high)[~possible & ~other]"), of="mask by mask", fails=(IMPOSSIBLE, FACTOR_1))
 repair.slip("impossible as 0", ("= np.nan", "= 0"), of="mask by mask", fails=(IMPOSSIBLE, FACTOR_1, GAP))
 repair.slip("impossible left out", ("return out", "return out[~np.isnan(out)]"), of="mask by mask", fails=(IMPOSSIBLE, FACTOR_1, GAP))
@@ -195,8 +218,19 @@ def first_rows(student, rng):
         gaps = {"a": np.array([math.nan, 1.0, math.nan, math.nan]), "b": np.array([2.0, 2.0, 2.0, 3.0])}
         same(numbers(student.first_rows(gaps)), [0, 1, 3])
         same(numbers(student.first_rows({"a": ["x", None, None], "b": np.array([1.0, math.nan, math.nan])})), [0, 1])
-    with case("a missing cell is not a 0", hint="Put something in the place of NaN that no measurement can be."):
+        same(numbers(student.first_rows({"a": ["x", None, math.nan], "b": [2.0, 3.0, 3.0]})), [0, 1])
+    with case(
+        "a missing cell is not a 0, and keeps its place", hint="Put something in the place of NaN that no measurement can be. Do not leave it out."
+    ):
         same(numbers(student.first_rows({"a": np.array([0.0, 0.0, math.nan, -1.0, 999.0]), "b": np.ones(5)})), [0, 2, 3, 4])
+        same(numbers(student.first_rows({"a": np.array([math.nan, 60.0]), "b": np.array([60.0, math.nan])})), [0, 1])
+    with case(
+        "each cell is compared as it is, with the cell of its own column", hint="A tuple of the cells keeps all apart. Joined texts and sets do not."
+    ):
+        same(numbers(student.first_rows({"a": np.array([1.0, 2.0, 2.0]), "b": np.array([2.0, 1.0, 1.0])})), [0, 1])
+        same(numbers(student.first_rows({"a": ["1", "12", "1"], "b": ["23", "3", "23"]})), [0, 1])
+        same(numbers(student.first_rows({"a": np.array([50.2, 50.7, 50.2]), "b": ["x", "x", "x"]})), [0, 1])
+        same(numbers(student.first_rows({"a": ["51.0", 51.0, "51.0"], "b": ["x", "x", "x"]})), [0, 1])
 
 
 def numbers(rows) -> list[int]:
@@ -218,28 +252,52 @@ def _(columns):
     return kept
 
 
+@first_rows.right("by tuples in a set")
+def _(columns):
+    seen, kept = set(), []
+    for row, cells in enumerate(zip(*columns.values(), strict=True)):
+        key = tuple(None if cell is None or cell != cell else cell for cell in cells)
+        if key not in seen:
+            seen.add(key)
+            kept.append(row)
+    return kept
+
+
 @first_rows.right("as text, through a dict")
 def _(columns):
     first = {}
     for row, cells in enumerate(zip(*columns.values(), strict=True)):
-        first.setdefault(repr([str(cell) for cell in cells]), row)
+        first.setdefault(repr(["" if cell != cell or cell is None else (type(cell).__name__, str(cell)) for cell in cells]), row)
     return np.array(sorted(first.values()))
 
 
 ORDER, FAR, ALL_COLUMNS = "of each row the first, in the order of the table", "a repetition far away counts too", "all columns have a say"
-GAPS, NOT_ZERO = "two missing cells count as equal", "a missing cell is not a 0"
+GAPS, NOT_ZERO = "two missing cells count as equal", "a missing cell is not a 0, and keeps its place"
+AS_IT_IS = "each cell is compared as it is, with the cell of its own column"
 first_rows.slip("NaN never equal", ("None if cell != cell else cell", "cell"), of="remembering", fails=GAPS)
-first_rows.slip("only neighbours compared", ("if key not in seen:", "if key not in seen[-1:]:"), of="remembering", fails=(ORDER, FAR, GAPS))
+first_rows.slip("only neighbours compared", ("if key not in seen:", "if key not in seen[-1:]:"), of="remembering", fails=(ORDER, FAR, GAPS, AS_IT_IS))
 first_rows.slip(
     "the first column alone",
     ("cells = [columns[name][row] for name in names]", "cells = [columns[names[0]][row]]"),
     of="remembering",
     fails=(ORDER, FAR, ALL_COLUMNS, GAPS),
 )
-first_rows.slip("NaN as 0", ("None if cell != cell", "0 if cell != cell"), of="remembering", fails=NOT_ZERO)
+IN_A_SET = "by tuples in a set"
+first_rows.slip("cells as a set", ("key = tuple(", "key = frozenset("), of=IN_A_SET, fails=(NOT_ZERO, AS_IT_IS))
+first_rows.slip(
+    "missing cells left out",
+    ("tuple(None if cell is None or cell != cell else cell for cell in cells)", "tuple(cell for cell in cells if cell is not None and cell == cell)"),
+    of=IN_A_SET,
+    fails=NOT_ZERO,
+)
+first_rows.slip(
+    "texts joined", ("tuple(None if cell is None or cell != cell else cell for", '"".join(str(cell) for'), of=IN_A_SET, fails=(GAPS, AS_IT_IS)
+)
+first_rows.slip("cells as texts", ("None if cell is None or cell != cell else cell for", "str(cell) for"), of=IN_A_SET, fails=(GAPS, AS_IT_IS))
+first_rows.slip("NaN as 0", ("None if cell != cell", "0 if cell != cell"), of="remembering", fails=(GAPS, NOT_ZERO))
 
 
-@first_rows.wrong("of each row the last", fails=(ORDER, FAR, ALL_COLUMNS, GAPS, NOT_ZERO))
+@first_rows.wrong("of each row the last", fails=(ORDER, FAR, ALL_COLUMNS, GAPS, NOT_ZERO, AS_IT_IS))
 def _(columns):
     last = {}
     for row, cells in enumerate(zip(*columns.values(), strict=True)):
@@ -261,9 +319,13 @@ def count_words(student, rng):
     train = [*remarks(rng, 6), " ".join(WORDS)]  # every word that others can use
     with case("the vocabulary is that of the training texts, sorted"):
         same([str(word) for word in student.count_words(train, train)[0]], encode.count_words(train, train)[0])
-    with case("every word is counted as often as it stands there", hint="A word that stands three times is 3, not 1."):
+    with case(
+        "every word is counted as often as it stands there", hint="A word that stands three times is 3, not 1; and 'well' does not stand in 'unwell'."
+    ):
         texts = ["pain pain pain", "rest", "pain rest rest"]
         close(floats(student.count_words(texts, texts)[1]), np.array([[3, 0], [0, 1], [1, 2]]))
+        found = student.count_words(["unwell", "well"], ["unwell well unwell"])
+        close(floats(found[1]), np.array([[2, 1]]))
     with case("one row for each text, in its order"):
         others = [*remarks(rng, 3), "Rest, pain; pain."]
         close(floats(student.count_words(train, others)[1]), encode.count_words(train, others)[1])
@@ -275,6 +337,9 @@ def count_words(student, rng):
         found = student.count_words(["Pain, pain; PAIN! (rest)"], ["Rest. pain?"])
         same([str(word) for word in found[0]], ["pain", "rest"])
         close(floats(found[1]), np.array([[1, 1]]))
+        found = student.count_words(["feet-pain, isn't ÜBEL übel; x_1"], ["pain/feet feet-feet"])
+        same([str(word) for word in found[0]], ["feet", "isn", "pain", "x_1", "übel"])
+        close(floats(found[1]), np.array([[3, 0, 1, 0, 0]]))
     with case("a word has two characters or more", hint="That is what \\w\\w+ asks for: one \\w, and at least one more."):
         same([str(word) for word in student.count_words(["a 7 at 42 x"], [])[0]], ["42", "at"])
 
@@ -308,7 +373,9 @@ count_words.slip(
     of="through Counter",
     fails=NEW_WORDS,
 )
-count_words.slip("there or not there", ("Counter(words(text))[word]", "int(word in words(text))"), of="through Counter", fails=(OFTEN, ONE_ROW))
+count_words.slip(
+    "there or not there", ("Counter(words(text))[word]", "int(word in words(text))"), of="through Counter", fails=(OFTEN, ONE_ROW, CAPITALS)
+)
 count_words.slip(
     "cut at spaces alone",
     ('re.findall(r"\\w\\w+", text.lower())', "text.lower().split()"),
@@ -316,8 +383,8 @@ count_words.slip(
     fails=(VOCABULARY, ONE_ROW, CAPITALS, TWO),
 )
 count_words.slip("capitals kept", ("text.lower()", "text"), of="through Counter", fails=(VOCABULARY, ONE_ROW, CAPITALS))
-count_words.slip("words of one character", ('r"\\w\\w+"', 'r"\\w+"'), of="through Counter", fails=TWO)
-count_words.slip("found anywhere in the text", ("Counter(words(text))[word]", "text.count(word)"), of="through Counter", fails=(ONE_ROW, CAPITALS))
+count_words.slip("words of one character", ('r"\\w\\w+"', 'r"\\w+"'), of="through Counter", fails=(CAPITALS, TWO))
+count_words.slip("found anywhere in the text", ("Counter(words(text))[word]", "text.lower().count(word)"), of="through Counter", fails=OFTEN)
 
 
 def dealt(parts, count: int) -> list[list[int]]:
@@ -326,8 +393,15 @@ def dealt(parts, count: int) -> list[list[int]]:
     holds(len(plain) == 3, f"Three parts are wanted, got {len(plain)}.")
     everything = sorted(row for part in plain for row in part)
     holds(len(everything) == len(set(everything)), "A row stands in two parts, or twice in one.")
+    holds(len(everything) >= count, f"{count - len(everything)} of {count} rows stand in no part.")
     holds(everything == list(range(count)), "The parts together are not all row numbers.")
     return plain
+
+
+def in_a_run(rows: set[int], count: int) -> bool:
+    """Do those of the rows that are below `count` stand side by side, `count - 1` and 0 being neighbours?"""
+    low = {row for row in rows if row < count}
+    return sum((row + 1) % count not in low for row in low) == 1
 
 
 @exercise("data.split_rows", points=4, reference=PREPARE)
@@ -347,7 +421,8 @@ def split_rows(student, rng):
                     f"A class of {(60, 30, 10)[int(short.argmax())]} rows has {counts[int(short.argmax())]} in a part of {share:.0%}.",
                 )
     with case(
-        "classes may be any whole numbers, of sizes that do not divide evenly", hint="np.unique(labels) gives the classes, whatever they are called."
+        "classes may be any whole numbers, of sizes that do not divide evenly",
+        hint="np.unique(labels) gives the classes. Cut each at the cumulated shares, 60% and 80%; do not round each part.",
     ):
         named = rng.permutation(np.repeat([-1, 7], [33, 14]))
         parts = dealt(student.split_rows(named, shares, seed=4), 47)
@@ -360,6 +435,9 @@ def split_rows(student, rng):
         tests = [set(dealt(student.split_rows(ordered, shares, seed=seed), 40)[2]) for seed in range(12)]
         holds(len(set(map(frozenset, tests))) > 1, "Twelve seeds gave twelve times the same test rows.")
         holds(len(set.union(*tests)) >= 30, "Most rows are never in the test part, whatever the seed.")
+        holds(sum(in_a_run(test, 20) for test in tests) < 4, "The test rows of a class are neighbours, seed after seed: shuffle, do not only turn.")
+        tied = sum({row + 20 for row in test if row < 20} == {row for row in test if row >= 20} for test in tests)
+        holds(tied < 4, "Two classes draw the same lots, seed after seed: make the generator once, before the loop over the classes.")
     with case("the same seed gives the same split", hint="rng = np.random.default_rng(seed), and no other source of chance.", side=True):
         first, again = (dealt(student.split_rows(labels, shares, seed=9), 100) for _ in range(2))
         same(again, first, "the second split")
@@ -411,6 +489,31 @@ split_rows.slip(
 split_rows.slip("shares fixed at 60, 20, 20", ("np.cumsum(shares)[:2]", "np.array([0.6, 0.8])"), of="class by class", fails=SHARE)
 
 
+split_rows.slip(
+    "turned, not shuffled",
+    ("rng.permutation(np.flatnonzero(labels == label))", "np.roll(np.flatnonzero(labels == label), rng.integers(1000))"),
+    of="class by class",
+    fails=CHANCE,
+)
+split_rows.slip(
+    "the same lots for every class", ("rng.permutation(np.", "np.random.default_rng(seed).permutation(np."), of="class by class", fails=CHANCE
+)
+
+
+@split_rows.wrong("each part rounded down", fails=NAMED)
+def _(labels, shares, seed=0):
+    rng = np.random.default_rng(seed)
+    parts = [[], [], []]
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        start = 0
+        for part, share in zip(parts, shares, strict=True):
+            count = int(share * len(rows) + 1e-9)
+            part.extend(rows[start : start + count])
+            start += count
+    return parts
+
+
 @split_rows.wrong("sorted by class and cut once", fails=(SHARE, NAMED, CHANCE))
 def _(labels, shares, seed=0):
     rng = np.random.default_rng(seed)
@@ -440,8 +543,9 @@ ONLY_AMOUNTS = "only the amounts are logged, and no number becomes NaN"
 LOGGED_SPREAD = "the training columns have mean 0 and deviation 1, the amounts after their logarithm"
 NO_SAY = "the test rows have no say in the training rows"
 KEEP_PLACE = "every row keeps its place, gap or no gap"
-MEDIAN = "a gap is filled with the median of the training rows"
-ALL_MENDS = (LABELS_STAY, ONLY_AMOUNTS, LOGGED_SPREAD, NO_SAY, KEEP_PLACE, MEDIAN)
+TEST_SCALE = "the test rows are shifted and scaled as the training rows are"
+MEDIAN = "a gap is filled with the median of the training rows, taken after the logarithm"
+ALL_MENDS = (LABELS_STAY, ONLY_AMOUNTS, LOGGED_SPREAD, NO_SAY, TEST_SCALE, KEEP_PLACE, MEDIAN)
 
 
 @exercise("data.mend_prepare", points=5, reference=(PREPARE, CLEAN), mends=ALL_MENDS)
@@ -451,21 +555,27 @@ def mend_prepare(student, rng):
     amounts = [0, 2]
     positive = np.abs(x) + 0.5
     with case(LABELS_STAY, hint="The answer is no measurement: it goes through neither the logarithm nor the scaling."):
-        labels[~is_test] = np.arange(int((~is_test).sum())) % 2
-        labels[is_test] = (np.arange(int(is_test.sum())) + 1) % 2
+        labels[~is_test] = np.arange(int((~is_test).sum())) % 3 + 3
+        labels[is_test] = (np.arange(int(is_test.sum())) + 1) % 3 + 3
         found = student.mend_prepare(positive, labels, [0, 1, 2], is_test)
         close((floats(found[1]), floats(found[3])), (labels[~is_test].astype(float), labels[is_test].astype(float)))
     with case(ONLY_AMOUNTS, hint="log(1 + x) has no value below -1. Which columns can be negative is not for the data to say: `amounts` says it."):
         found = student.mend_prepare(x, labels, amounts, is_test)
         finite(floats(found[0]), "x_train")
         finite(floats(found[2]), "x_test")
-        plain = standard(x[~is_test][:, 1])
-        close(floats(found[0])[:, 1], plain)
-    with case(LOGGED_SPREAD, hint="Mean and deviation of the training rows, divisor N (what .std() does), taken of the logged amounts."):
+        plain = floats(found[0])[:, 1]
+        holds(float(np.std(plain)) > 0, "A column of the training rows holds the same number everywhere.")
+        close(standard(plain), standard(x[~is_test][:, 1]))  # whatever its scale, which is the next case's
+    with case(
+        LOGGED_SPREAD,
+        hint="Mean and deviation of the training rows, divisor N (what .std() does). The columns in `amounts`, and no others, are logged before.",
+    ):
         found = floats(student.mend_prepare(x, labels, amounts, is_test)[0])
         close(found.mean(axis=0), np.zeros(3), atol=1e-6)
         close(found.std(axis=0), np.ones(3))
         close(found[:, 0], standard(np.log1p(x[~is_test][:, 0])))
+        for named in ([0], [1, 2]):
+            close(floats(student.mend_prepare(positive, labels, named, is_test)[0]), prepare(positive, labels, named, is_test)[0])
     with case(NO_SAY, hint="Change a test row, and the training rows must not move. Which line looks at both sides?"):
         shifted = positive.copy()
         shifted[is_test] *= 3
@@ -475,6 +585,8 @@ def mend_prepare(student, rng):
         holds(
             not np.allclose(floats(second[2]), floats(first[2])), "Three times larger measurements in the test rows, and the test rows look the same."
         )
+    with case(TEST_SCALE, hint="One mean and one deviation, those of the training rows, for both sides: a new patient comes alone and has none."):
+        close(floats(student.mend_prepare(x, labels, amounts, is_test)[2]), prepare(x, labels, amounts, is_test)[2])
     gaps = np.where(rng.random(x.shape) < 0.15, np.nan, x)
     gaps[np.flatnonzero(~is_test)[0], 0] = gaps[np.flatnonzero(is_test)[0], 2] = np.nan
     with case(KEEP_PLACE, hint="A test row that is dropped is a question taken out of the examination. Fill the gap instead."):
@@ -486,8 +598,13 @@ def mend_prepare(student, rng):
         gaps_nowhere = ~np.isnan(gaps[is_test][:, 1])
         order = np.argsort(gaps[is_test][:, 1][gaps_nowhere])
         holds(bool((np.diff(floats(found[2])[:, 1][gaps_nowhere][order]) > 0).all()), "The test rows come in another order than in the table.")
-    with case(MEDIAN, hint="np.nanmedian of the training rows, column by column; then fill both sides with it, and scale after that."):
+    with case(
+        MEDIAN, hint="First the logarithm, then np.nanmedian of the training rows, column by column; fill both sides with it, and scale after that."
+    ):
         close(tuple(floats(part) for part in student.mend_prepare(gaps, labels, amounts, is_test)[::2]), prepare(gaps, labels, amounts, is_test)[::2])
+        even = x.copy()  # an even number of known values, whose middle two lie far apart: there the logarithm matters
+        even[np.flatnonzero(~is_test), 0] = [np.nan, np.nan, *rng.uniform(1, 5, size=7), *rng.uniform(40, 90, size=7)]
+        close(tuple(floats(part) for part in student.mend_prepare(even, labels, amounts, is_test)[::2]), prepare(even, labels, amounts, is_test)[::2])
     with case("leaves its inputs as they were", hint="x[:, amounts] = … writes into the caller's table. Copy it first.", side=True):
         student.mend_prepare(gaps, labels, amounts, is_test)
         inputs_unchanged(student)
@@ -526,21 +643,41 @@ mend_prepare.slip(
         "both = np.vstack([train, test])\n    mean, deviation = both.mean(axis=0), both.std(axis=0)",
     ),
     of="step by step",
-    fails=(ONLY_AMOUNTS, LOGGED_SPREAD, NO_SAY, MEDIAN),
+    fails=(LOGGED_SPREAD, NO_SAY, TEST_SCALE, MEDIAN),
 )
 mend_prepare.slip(
     "each side scaled by itself",
     ("(test - mean) / deviation", "(test - test.mean(axis=0)) / test.std(axis=0)"),
     of="step by step",
-    fails=(MEDIAN,),
+    fails=(TEST_SCALE, MEDIAN),
 )
+mend_prepare.slip(
+    "median before the logarithm",
+    ("    x[:, amounts] = np.log(x[:, amounts] + 1)\n", ""),
+    (
+        "    mean, deviation =",
+        "    for part in (train, test):\n        part[:, amounts] = np.log1p(part[:, amounts])\n    mean, deviation =",
+    ),
+    of="step by step",
+    fails=MEDIAN,
+)
+mend_prepare.slip("divisor N - 1", ("train.std(axis=0)", "train.std(axis=0, ddof=1)"), of="step by step", fails=(LOGGED_SPREAD, TEST_SCALE, MEDIAN))
 mend_prepare.slip(
     "every column logged",
     ("x[:, amounts] = np.log(x[:, amounts] + 1)", "x = np.log(x + 1)"),
     of="step by step",
-    fails=(ONLY_AMOUNTS, KEEP_PLACE, MEDIAN),
+    fails=(ONLY_AMOUNTS, LOGGED_SPREAD, TEST_SCALE, KEEP_PLACE, MEDIAN),
 )
-mend_prepare.slip("no column logged", ("x[:, amounts] = np.log(x[:, amounts] + 1)", "pass"), of="step by step", fails=(LOGGED_SPREAD, MEDIAN))
+mend_prepare.slip(
+    "no column logged", ("x[:, amounts] = np.log(x[:, amounts] + 1)", "pass"), of="step by step", fails=(LOGGED_SPREAD, TEST_SCALE, MEDIAN)
+)
+mend_prepare.slip(
+    "the amounts of the first table",
+    ("x[:, amounts] = np.log(x[:, amounts] + 1)", "x[:, [0, 2]] = np.log(x[:, [0, 2]] + 1)"),
+    of="step by step",
+    fails=LOGGED_SPREAD,
+)
+mend_prepare.slip("labels as yes or no", ("labels[~is_test],", "labels[~is_test] > 0,"), of="step by step", fails=LABELS_STAY)
 mend_prepare.slip("the median of all rows", ("np.nanmedian(train, axis=0)", "np.nanmedian(x, axis=0)"), of="step by step", fails=MEDIAN)
 mend_prepare.slip("gaps filled with the mean", ("np.nanmedian(train, axis=0)", "np.nanmean(train, axis=0)"), of="step by step", fails=MEDIAN)
 mend_prepare.slip("gaps filled with 0", ("np.nanmedian(train, axis=0)", "0.0"), of="step by step", fails=MEDIAN)
@@ -800,10 +937,16 @@ def calibration_error(student, rng):
     with case("too high in one bin and too low in another do not cancel", hint="Take the distance bin by bin, before you add."):
         both = np.array([0.25, 0.25, 0.75, 0.75])
         close(student.calibration_error(np.array([1, 1, 0, 0]), both, 2), 0.75)
-    with case("as many bins as asked for"):
+    with case("as many bins as asked for, and ten if nothing is said", hint="def calibration_error(labels, probabilities, bins=10)"):
+        close(student.calibration_error(np.array([1, 0, 0, 0]), np.array([0.01, 0.04, 0.08, 0.09])), 0.195)
         close(student.calibration_error(labels, probabilities, 5), scored.calibration_error(labels, probabilities, 5))
         close(student.calibration_error(labels, probabilities, 20), scored.calibration_error(labels, probabilities, 20))
-    with case("a probability of 1 belongs to the last bin", hint="1.0 · bins is one too many for a place: np.minimum(…, bins - 1)."):
+    with case(
+        "an edge belongs to the bin above it, and 1 to the last",
+        hint="Bin b holds b/B ≤ p < (b+1)/B. 1.0 · bins is one too many: np.minimum(…, bins - 1).",
+    ):
+        close(student.calibration_error(np.array([1, 0, 0]), np.array([0.5, 0.55, 0.45]), 10), 0.5 / 3)
+        close(student.calibration_error(np.array([1, 1, 0]), np.array([0.0, 0.0, 0.75]), 4), 2.75 / 3)
         sure = np.array([1.0, 1.0, 1.0, 1.0, 0.95])
         close(student.calibration_error(np.array([1, 1, 0, 1, 1]), sure, 10), scored.calibration_error(np.array([1, 1, 0, 1, 1]), sure, 10))
     with case("an empty bin counts nothing and makes no NaN", hint="The mean of no numbers is NaN. Go over the bins that have rows."):
@@ -833,22 +976,26 @@ ONE_BIN, BY_ROWS, CANCEL = (
     "every bin counts by its rows",
     "too high in one bin and too low in another do not cancel",
 )
-AS_MANY, P_1, EMPTY = "as many bins as asked for", "a probability of 1 belongs to the last bin", "an empty bin counts nothing and makes no NaN"
+AS_MANY, P_1, EMPTY = (
+    "as many bins as asked for, and ten if nothing is said",
+    "an edge belongs to the bin above it, and 1 to the last",
+    "an empty bin counts nothing and makes no NaN",
+)
 calibration_error.slip(
     "every bin alike",
     ("inside.sum() * abs", "abs"),
     ("total / len(labels)", "total / len(np.unique(place))"),
     of="bin by bin",
-    fails=(BY_ROWS, AS_MANY, EMPTY),
+    fails=(BY_ROWS, AS_MANY, P_1, EMPTY),
 )
-calibration_error.slip("distances with a sign", ("* abs(", "* ("), of="bin by bin", fails=(ONE_BIN, BY_ROWS, CANCEL, AS_MANY, EMPTY))
+calibration_error.slip("distances with a sign", ("* abs(", "* ("), of="bin by bin", fails=(ONE_BIN, BY_ROWS, CANCEL, AS_MANY, P_1, EMPTY))
 calibration_error.slip(
     "a probability of 1 falls out",
     ("np.minimum((probabilities * bins).astype(int), bins - 1)", "(probabilities * bins).astype(int)"),
     of="bin by bin",
     fails=P_1,
 )
-calibration_error.slip("empty bins make NaN", ("if inside.any():", "if True:"), of="bin by bin", fails=(ONE_BIN, BY_ROWS, P_1, EMPTY))
+calibration_error.slip("empty bins make NaN", ("if inside.any():", "if True:"), of="bin by bin", fails=(ONE_BIN, BY_ROWS, AS_MANY, P_1, EMPTY))
 calibration_error.slip(
     "the worst bin",
     (
@@ -857,7 +1004,15 @@ calibration_error.slip(
     ),
     ("total / len(labels)", "total"),
     of="bin by bin",
-    fails=(BY_ROWS, AS_MANY, EMPTY),
+    fails=(BY_ROWS, AS_MANY, P_1, EMPTY),
+)
+
+
+calibration_error.slip(
+    "bins closed on the right",
+    ("np.digitize(probabilities, edges[1:-1])", "np.digitize(probabilities, edges[1:-1], right=True)"),
+    of="by edges",
+    fails=P_1,
 )
 
 
@@ -881,27 +1036,40 @@ def bootstrap_interval(student, rng):
     with case("rows stay together", hint="Draw row numbers once, and take the same rows from both arrays.", side=True):
         signs = rng.choice([-1.0, 1.0], size=80)
         close(floats(student.bootstrap_interval(np.vdot, signs, signs, draws=30)), np.array([80.0, 80.0]))
-    with case("drawn with replacement: the width is that of chance", hint="Without replacement every draw is the same sample in another order."):
-        spread = values.std() * np.sqrt(80)
-        found = floats(student.bootstrap_interval(np.vdot, ones, values, draws=4000, confidence=0.9))
-        wanted = np.array(scored.bootstrap_interval(np.vdot, ones, values, draws=4000, confidence=0.9, seed=1))
-        close(found, wanted, rtol=0, atol=0.2 * spread)
+    with case("as many draws as asked for", hint="for … in range(draws). One draw has one result, and both ends are that result.", side=True):
+        low, high = floats(student.bootstrap_interval(np.vdot, ones, values, draws=1))
+        holds(bool(low == high), "With draws=1 there is one result, but low and high differ.")
+    total, spread = values.sum(), values.std() * np.sqrt(80)  # of the sum of the values over the draws; normal, near enough
+    with case(
+        "drawn with replacement from all rows: the width is that of chance", hint="rows = rng.integers(N, size=N), and quantiles of the results."
+    ):
+        found = floats(student.bootstrap_interval(np.vdot, ones, values, draws=3000, confidence=0.9))
+        holds(bool(found[1] - found[0] > 1e-6 * spread), "Every draw gave the same: without replacement it is the same sample in another order.")
+        close(found, total + np.array([-1.6449, 1.6449]) * spread, rtol=0, atol=0.2 * spread)
+        some = rng.permutation(np.repeat([0.0, 1.0], [60, 20]))
+        low, high = floats(student.bootstrap_interval(np.vdot, some, ones, draws=50))
+        holds(bool(high > low), "Every draw has the same number of 1s among its labels: draw from all rows at once, not class by class.")
     with case("the middle part of what came out, both tails alike", hint="For 95%, leave 2.5% out on either side: quantiles 0.025 and 0.975."):
-        found = floats(student.bootstrap_interval(np.vdot, ones, values, draws=4000, confidence=0.5))
-        wanted = np.array(scored.bootstrap_interval(np.vdot, ones, values, draws=4000, confidence=0.5, seed=1))
-        close(found, wanted, rtol=0, atol=0.15 * values.std() * np.sqrt(80))
+        found = floats(student.bootstrap_interval(np.vdot, ones, values, draws=3000, confidence=0.5))
+        close(found, total + np.array([-0.6745, 0.6745]) * spread, rtol=0, atol=0.15 * spread)
+        for row in (0, 79):  # how often the first row, or the last, was drawn: 0 at least, and up to 3 in the middle 90%
+            alone = np.eye(80)[row]
+            close(floats(student.bootstrap_interval(np.vdot, ones, alone, draws=2000, confidence=0.9)), np.array([0.0, 3.0]))
     with case("of the statistic that it is given", hint="Call statistic(labels[rows], scores[rows]) for each draw."):
         labels = rng.permutation(np.repeat([0, 1], [60, 20]))
         scores = values + 1.5 * labels
-        found = floats(student.bootstrap_interval(roc_auc_score, labels, scores, draws=60))
+        found = floats(student.bootstrap_interval(roc_auc_score, labels, scores, draws=40))
         middle = scored.roc_auc(labels, scores)
         holds(bool(found[0] < middle < found[1]), "The interval of a ROC AUC does not hold the sample's own.")
-        holds(bool(0.06 < found[1] - found[0] < 0.5), "The interval of a ROC AUC has an impossible width.")
+        low, high = scored.bootstrap_interval(scored.roc_auc, labels, scores, draws=100, seed=1)
+        holds(bool(0.4 < (found[1] - found[0]) / (high - low) < 2.5), "The interval of a ROC AUC has an impossible width.")
     with case("the same seed gives the same interval, another seed another", hint="rng = np.random.default_rng(seed), made once, before the loop."):
         first, again, other = (floats(student.bootstrap_interval(np.vdot, ones, values, draws=50, seed=seed)) for seed in (3, 3, 4))
         same(again, first, "the second interval")
         finite(first, "the interval")
         holds(not np.allclose(first, other, rtol=1e-9), "Seeds 3 and 4 gave the same interval.")
+        found = floats(student.bootstrap_interval(np.vdot, ones, values, draws=50, confidence=0.95, seed=3))
+        same(first, found, "the interval without a confidence, which means 0.95,")
 
 
 @bootstrap_interval.right("draw by draw")
@@ -924,7 +1092,8 @@ def _(statistic, labels, scores, draws=1000, confidence=0.95, seed=0):
 
 
 AS_MANY_ROWS, TOGETHER = "every draw has as many rows as the sample", "rows stay together"
-WIDTH, TAILS = "drawn with replacement: the width is that of chance", "the middle part of what came out, both tails alike"
+DRAWS = "as many draws as asked for"
+WIDTH, TAILS = "drawn with replacement from all rows: the width is that of chance", "the middle part of what came out, both tails alike"
 STATISTIC, SAME_SEED = "of the statistic that it is given", "the same seed gives the same interval, another seed another"
 DRAW = "rng.integers(len(labels), size=len(labels))"
 bootstrap_interval.slip("without replacement", (DRAW, "rng.permutation(len(labels))"), of="draw by draw", fails=(WIDTH, TAILS, STATISTIC, SAME_SEED))
@@ -938,6 +1107,29 @@ bootstrap_interval.slip(
     (DRAW, "rng.integers(len(labels), size=draws)"),
     of="draw by draw",
     fails=(AS_MANY_ROWS, TOGETHER, WIDTH, TAILS),
+)
+bootstrap_interval.slip("90% if nothing is said", ("confidence=0.95", "confidence=0.9"), of="draw by draw", fails=SAME_SEED)
+bootstrap_interval.slip("never fewer than a hundred draws", ("range(draws)", "range(max(draws, 100))"), of="draw by draw", fails=DRAWS)
+bootstrap_interval.slip(
+    "drawn within each class",
+    (f"rows = {DRAW}", "rows = np.concatenate([rng.choice(np.flatnonzero(labels == k), size=np.sum(labels == k)) for k in np.unique(labels)])"),
+    of="draw by draw",
+    fails=WIDTH,
+)
+bootstrap_interval.slip(
+    "turned over at the sample's own value",
+    (
+        "return np.quantile(found, tail), np.quantile(found, 1 - tail)",
+        "own = statistic(labels, scores)\n    return 2 * own - np.quantile(found, 1 - tail), 2 * own - np.quantile(found, tail)",
+    ),
+    of="draw by draw",
+    fails=TAILS,
+)
+bootstrap_interval.slip(
+    "the smallest and the largest result",
+    ("np.quantile(found, tail), np.quantile(found, 1 - tail)", "min(found), max(found)"),
+    of="draw by draw",
+    fails=(WIDTH, TAILS),
 )
 bootstrap_interval.slip("the seed ignored", ("default_rng(seed)", "default_rng()"), of="draw by draw", fails=SAME_SEED)
 bootstrap_interval.slip(

@@ -26,7 +26,7 @@ class Limits:
     other_unit: str = ""
 
 
-# Wide enough for every living patient, and so narrow that no value is possible in both units.
+# Wide enough for a fasting adult of such a study (an emergency ward would need more), and so narrow that no value is possible in both units.
 LIMITS = {
     "age": Limits(18, 100, unit="years"),
     "bmi": Limits(12, 60, unit="kg/m²"),

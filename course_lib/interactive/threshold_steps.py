@@ -1,7 +1,8 @@
 """A threshold that moves over a model's scores: who is called, what that does to the counts, and where it stands on the curve.
 
 A model gives each row a score; calling it positive from some score on is a choice, and every choice misses some rows or alarms others. The
-figure shows one choice at a time. It can also thin out the positive rows, to show what a rarer illness does to each measure.
+figure shows one choice at a time. It can also thin out the positive rows, to show what a rarer illness does to each measure; the curve of all
+rows then stays behind in grey.
 
 Dimensions: N rows, T thresholds.
 """
@@ -12,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from course_lib.interactive.show import Choice, InteractiveFigure, Steps
 from course_lib.interactive.style import BLUE, FAINT, INK, ORANGE, PALE_BLUE, PALE_ORANGE, PAPER, VERMILION, new_figure
@@ -81,6 +83,8 @@ def threshold_steps(
         raise ValueError("scores must lie between 0 and 1")
     rows = {share: thinned(labels, share) for share in SHARES}
 
+    along = {share: [counts_at(labels[kept], scores[kept], t) for t in (*np.unique(scores[kept]), 2.0)] for share, kept in rows.items()}
+
     def at(step: int, kept: float) -> Counts:
         return counts_at(labels[rows[kept]], scores[rows[kept]], step / last)
 
@@ -88,8 +92,8 @@ def threshold_steps(
         figure = new_figure(9.6, 3.9)
         left, middle, right = (figure.add_axes(box) for box in ((0.06, 0.15, 0.36, 0.74), (0.495, 0.15, 0.24, 0.74), (0.785, 0.15, 0.21, 0.74)))
         shown_labels, shown_scores = labels[rows[kept]], scores[rows[kept]]
-        _draw_scores(left, shown_labels, shown_scores, step / last, names, limit=_tallest(labels, scores))
-        _draw_curve(middle, [counts_at(shown_labels, shown_scores, t) for t in (*np.unique(shown_scores), 2.0)], at(step, kept), curve)
+        _draw_scores(left, shown_labels, shown_scores, step / last, names, limits=_tallest(labels, scores))
+        _draw_curve(middle, along[kept], None if kept == 1 else along[1.0], at(step, kept), curve)
         _draw_table(right, at(step, kept), names)
         return figure
 
@@ -97,7 +101,7 @@ def threshold_steps(
         found = at(step, kept)
         called = found.true_positive + found.false_positive
         precision = f"precision {found.precision:.0%}" if called else "no precision, since nobody is called"
-        positives = "all positive rows" if kept == 1 else f"{kept:.0%} of the positive rows"
+        positives = f"all {names[1]} rows" if kept == 1 else f"{kept:.0%} of the {names[1]} rows"
         return (
             f"Threshold {step / last:.3f}, with {positives}, on the {curve} curve: {called} of {len(rows[kept])} are called; {precision}, "
             f"recall {found.recall:.0%}, false positive rate {found.false_positive_rate:.0%}, accuracy {found.accuracy:.0%}."
@@ -107,41 +111,48 @@ def threshold_steps(
         controls={
             "step": Steps("threshold", last=last, start=last // 2, milliseconds=500),
             "curve": Choice("curve", CURVES, start=ROC),
-            "kept": Choice("share of the positive rows that are kept", SHARES, start=SHARES[0]),
+            "kept": Choice(f"share of the {names[1]} rows that are kept", SHARES, start=SHARES[0]),
         },
         draw=draw,
         caption=caption,
-        alt="Left: how many rows of each class have which score, and a vertical line, the threshold. Middle: the ROC curve or the "
-        "precision-recall curve with a dot where the threshold stands. Right: the four counts of the confusion matrix.",
-        static={"step": last * 3 // 10},
+        alt=f"Left: how many rows have which score, {names[1]} ones upwards and {names[0]} ones downwards, each on a scale of their own, and a "
+        "vertical line, the threshold. Middle: the ROC curve or the precision-recall curve with a dot where the threshold stands, and in grey the "
+        "curve of all rows when some are left out. Right: the four counts of the confusion matrix.",
     )
 
 
-def _tallest(labels: np.ndarray, scores: np.ndarray) -> int:
-    return max(int(np.histogram(scores[labels == k], bins=BINS, range=(0, 1))[0].max()) for k in (0, 1))
+def _tallest(labels: np.ndarray, scores: np.ndarray) -> tuple[int, int]:
+    """The most rows in one bin, of class 0 and of class 1."""
+    slow, fast = (int(np.histogram(scores[labels == k], bins=BINS, range=(0, 1))[0].max()) for k in (0, 1))
+    return slow, fast
 
 
-def _draw_scores(axes: Axes, labels: np.ndarray, scores: np.ndarray, threshold: float, names: tuple[str, str], limit: int) -> None:
-    """Class 1 upwards, class 0 downwards, so that neither hides the other."""
+def _draw_scores(axes: Axes, labels: np.ndarray, scores: np.ndarray, threshold: float, names: tuple[str, str], limits: tuple[int, int]) -> None:
+    """Class 1 upwards, class 0 downwards, so that neither hides the other; each on its own scale, so that a rare class can be seen."""
+    ticks: dict[float, str] = {}
     for k, (colour, sign) in enumerate(((BLUE, -1), (ORANGE, 1))):
         heights, edges = np.histogram(scores[labels == k], bins=BINS, range=(0, 1))
-        axes.bar(edges[:-1], sign * heights, width=1 / BINS, align="edge", color=colour, edgecolor=INK, linewidth=0.5)
-        axes.text(0.98, 0.96 if k else 0.04, names[k], transform=axes.transAxes, ha="right", va="top" if k else "bottom", fontsize=10, color=INK)
+        axes.bar(edges[:-1], sign * heights / limits[k], width=1 / BINS, align="edge", color=colour, edgecolor=INK, linewidth=0.5)
+        axes.text(0.98, 0.97 if k else 0.03, names[k], transform=axes.transAxes, ha="right", va="top" if k else "bottom", fontsize=10, color=INK)
+        ticks |= {sign * rows / limits[k]: f"{rows:.0f}" for rows in MaxNLocator(3, integer=True).tick_values(0, limits[k]) if rows <= limits[k]}
     axes.axhline(0, color=INK, linewidth=0.8)
     axes.axvline(threshold, color=VERMILION, linewidth=2.5)
-    ticks = [tick for tick in axes.get_yticks() if float(tick).is_integer()]
-    axes.set_yticks(ticks, [f"{abs(tick):.0f}" for tick in ticks])
-    axes.set(xlim=(-0.02, 1.02), ylim=(-1.15 * limit, 1.15 * limit), xlabel="score", ylabel="rows")
+    axes.set_yticks(list(ticks), list(ticks.values()))
+    axes.set(xlim=(-0.02, 1.02), ylim=(-1.2, 1.2), xlabel="score", ylabel="rows, each class on its scale")
     axes.set_title("called positive: right of the line", fontsize=10, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_curve(axes: Axes, all_counts: list[Counts], here: Counts, curve: str) -> None:
+def _draw_curve(axes: Axes, along: list[Counts], before: list[Counts] | None, here: Counts, curve: str) -> None:
+    """The curve through `along`, with a dot at `here`; behind it in grey, the one through `before`."""
+
     def place(counts: Counts) -> tuple[float, float]:
         return (counts.false_positive_rate, counts.recall) if curve == ROC else (counts.recall, counts.precision)
 
-    line = np.array([place(counts) for counts in all_counts if curve == ROC or counts.true_positive + counts.false_positive])
-    axes.plot(*line.T, color=INK, linewidth=1.8)
+    for counted, colour, width in ((before, FAINT, 3.5), (along, INK, 1.8)):
+        if counted is not None:
+            line = np.array([place(counts) for counts in counted if curve == ROC or counts.true_positive + counts.false_positive])
+            axes.plot(*line.T, color=colour, linewidth=width)
     if curve == ROC:
         axes.plot([0, 1], [0, 1], ":", color=FAINT, linewidth=1.5)
         axes.set(xlabel="false positive rate", ylabel="true positive rate (recall)")
@@ -151,7 +162,7 @@ def _draw_curve(axes: Axes, all_counts: list[Counts], here: Counts, curve: str) 
         axes.set(xlabel="recall", ylabel="precision")
     axes.plot(*place(here), marker="o", markersize=10, color=VERMILION, markeredgecolor=INK)
     axes.set(xlim=(-0.04, 1.04), ylim=(-0.04, 1.04))
-    axes.set_title("dotted: by chance", fontsize=10, color=INK)
+    axes.set_title("dotted: by chance" if before is None else "grey: all rows; dotted: by chance", fontsize=10, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
 
 

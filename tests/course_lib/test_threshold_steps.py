@@ -65,6 +65,33 @@ def test_thinning_keeps_every_negative_row_and_a_quarter_of_the_positive_ones():
     assert (LABELS[rows] == 1).sum() == pytest.approx(LABELS.sum() / 4, abs=1)
 
 
+def test_with_fewer_positive_rows_the_curve_of_all_rows_stays_behind_it():
+    def lines(kept: float, curve: str) -> list[np.ndarray]:
+        axes = FIGURE.draw(step=8, curve=curve, kept=kept).axes[1]
+        return [np.asarray(line.get_xydata()) for line in axes.lines if len(np.asarray(line.get_xydata())) > 2]
+
+    for curve in CURVES:
+        [everything], [before, now] = lines(1.0, curve), lines(0.25, curve)
+        assert np.array_equal(everything, before)
+        assert not np.array_equal(before, now)
+
+
+def test_the_tallest_bar_of_either_class_fills_its_half_and_its_ticks_count_rows():
+    axes = FIGURE.draw(**FIGURE.start()).axes[0]
+    heights = [bar.get_height() for bar in axes.patches]
+    assert (min(heights), max(heights)) == (-1.0, 1.0)
+    for k, sign in ((0, -1), (1, 1)):
+        tallest = np.histogram(SCORES[k == LABELS], bins=20, range=(0, 1))[0].max()
+        ticks = [(y, int(label.get_text())) for y, label in zip(axes.get_yticks(), axes.get_yticklabels(), strict=True) if sign * y > 0]
+        assert ticks and all(sign * y * tallest == pytest.approx(rows) for y, rows in ticks)
+
+
+def test_the_words_call_the_classes_by_the_names_that_were_given():
+    assert "all fast rows" in FIGURE.caption(**FIGURE.start())
+    assert FIGURE.controls["kept"].label == "share of the fast rows that are kept"
+    assert not FIGURE.static  # the picture without Python is the one that the widget starts with
+
+
 def test_the_widget_redraws_when_a_control_moves():
     widget, holders = live(FIGURE)
     before = widget.children[1].value

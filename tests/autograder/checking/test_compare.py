@@ -165,6 +165,14 @@ def test_the_place_where_nan_starts_is_told(array, data):
     assert told(finite, spoiled) == f"The result is infinite, first at {list(index)}."
 
 
+def test_where_nan_has_its_places_a_wrong_one_is_named_without_a_guess_at_where_it_came_from():
+    wanted = np.array([1.0, np.nan, 3.0])
+    assert told(close, np.array([np.nan, np.nan, 3.0]), wanted) == "The result is NaN (not a number) where a number is wanted, first at [0] (1 of 3)."
+    assert told(close, np.array([1.0, 0.0, 3.0]), wanted) == "The result is a number where NaN (not a number) is wanted, first at [1] (1 of 3)."
+    assert told(close, 1.0, np.nan) == "The result is a number where NaN (not a number) is wanted."
+    assert "NaN comes from 0/0" in told(close, np.array([np.nan, 2.0]), np.array([1.0, 2.0]))
+
+
 # Diagnoses are right, and never false
 
 VARIED = FULL.filter(lambda array: len(np.unique(np.abs(array[np.abs(array) > 1]))) > 2)
