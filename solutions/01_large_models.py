@@ -80,7 +80,8 @@ show_static(
 # parameter, and section 3 shows why nothing works without it (or some other bend).
 #
 # One of the source articles calls a neural network a model that *imitates* how the neurons of the brain are wired and work. The name comes
-# from there, and the formula above is all of it. A nerve cell has a life in time, fires in pulses, and is far more complicated. (The same article counts nodes and the connections between them, and forgets the biases. We will not.)
+# from there, and the formula above is all of it. A nerve cell has a life in time, fires in pulses, and is far more complicated. (The same
+# article counts nodes and the connections between them, and forgets the biases. We will not.)
 
 
 # %% exercise="neuron" minutes=5 level=1
@@ -261,12 +262,12 @@ predict.reveal(
 
 # %% [markdown] lang="en"
 # Look at the last column as well. Three *can* do it, but from about half of the starts the search for the weights does not find it; with
-# four it finds it from most, with eight from practically all. Being able to **represent** an answer and being able to **find** it are different things. Part of what size buys is that
-# finding becomes easy.
+# four it finds it from most, with eight from practically all. Being able to **represent** an answer and being able to **find** it are
+# different things. Part of what size buys is that finding becomes easy.
 #
-# Left, the three lines that the best network of three neurons has drawn. The fence itself is dashed: there the last layer's score is 0. It
-# follows the lines and need not touch them, since the last layer may ask for more than "beyond the line at all". Right, each point at the score that the last layer gives it: the
-# two kinds, one inside the other before, now lie apart, and a single threshold tells them.
+# Left, the three lines that the best network of three neurons has drawn. A line is where its neuron *begins* to speak up, so it may cut a
+# little off the disc. The fence itself is dashed: there the last layer's score is 0, and it follows the lines some way off. Right, each point
+# at its score: the two kinds, one inside the other before, now lie apart, and a single threshold tells them.
 
 # %%
 best = fits[3][0]
@@ -291,9 +292,9 @@ show_static(
 # each layer represents the input anew, in a form in which the next has an easier task.
 #
 # One of the source articles adds that these features are *low-dimensional*. Sometimes; here it is the reverse. The point had 2 coordinates
-# and got 3, and a layer of 2 such neurons could not have done it. Our digit reader turns 64 pixels into 64 numbers, and BERT turns the 768 numbers of
-# a word into 3,072 and back, in each of its 12 layers. What makes a representation good is that it makes the next step simple, not that it
-# is small.
+# and got 3, and a layer of 2 such neurons could not have done it. Our digit reader turns 64 pixels into 64 numbers, and BERT turns the 768
+# numbers of a word into 3,072 and back, in each of its 12 layers. What makes a representation good is that it makes the next step simple,
+# not that it is small.
 #
 # **And without the ReLU?** Two layers without a bend, $(xW_1 + b_1)W_2 + b_2$, are $x\,(W_1 W_2) + (b_1 W_2 + b_2)$: one layer, with other
 # numbers in it. A hundred layers without bends draw one straight line.
@@ -350,7 +351,8 @@ print(f"{mlp_params([224 * 224 * 3, 1000]):,} parameters, in one layer")
 # picture), and for each of its $C_{out}$ output channels it has a kernel of $C_{in} \times K \times K$ weights and one bias. **Predict:**
 # the picture becomes twice as high and twice as wide. How many times as many parameters has the convolution then?
 #
-# (PyTorch, in code `torch`, is the library that most large models are written in. Chapter 05 introduces it; in this chapter it only counts.)
+# (PyTorch, in code `torch`, is the library that most large models are written in. Chapter 05 introduces it; in this chapter it only
+# counts.)
 
 # %% predict="picture_size"
 # A number.
@@ -405,10 +407,11 @@ check("large_models.conv_cost", conv_cost)
 #
 # ### A recurrent network: the LSTM
 #
-# An LSTM reads a sequence step by step and carries two rows of H numbers along: its **memory**, and its **state**, which is what it shows of
-# the memory. At every step, four small layers look at the current input (D numbers) *and* at the state: three **gates** (what to forget, what to write, what to show) and the new content. Each of
-# the four has weights for the input, weights for the state, and biases for its H outputs. PyTorch keeps *two* rows of biases, one with
-# either table; one would do, and Keras, another library, keeps one. LSTMs can be stacked: the second layer reads the state of the first.
+# An LSTM reads a sequence step by step and carries two rows of H numbers along: its **memory**, and its **state**, which is what it shows
+# of the memory. At every step, four small layers look at the current input (D numbers) *and* at the state: three **gates** (what to forget,
+# what to write, what to show) and the new content. Each of the four has weights for the input, weights for the state, and biases for its H
+# outputs. PyTorch keeps *two* rows of biases, one with either table; one would do, and Keras, another library, keeps one. LSTMs can be
+# stacked: the second layer reads the state of the first.
 
 
 # %% exercise="lstm_params" minutes=12 level=2
@@ -563,8 +566,8 @@ for name, seconds in clocks.items():
 # %% [markdown] lang="en"
 # Now play. The figure starts as GPT-2. Three things to find out: **Which part grows** when you make the model wider, which when you make it
 # deeper? At which of these sizes does the **token table** stop mattering? And what becomes of the memory (the right-hand side, explained in
-# section 6) when the texts become 8 times as long? (The caption counts days for 20 tokens a parameter; that is about the best use of a given
-# amount of arithmetic, says a study of 2022 that chapter 12 comes back to.)
+# section 6) when the texts become 8 times as long? (The caption counts days for 20 tokens a parameter; that is about the best use of a
+# given amount of arithmetic, says a study of 2022, Hoffmann et al.)
 #
 # <details><summary>What one finds</summary>
 #
@@ -625,8 +628,8 @@ check("large_models.mend_bert_params", mend_bert_params)
 # Transformer a Transformer: all positions share them, just as all places of a picture share a kernel. (What does grow with the length of
 # the text is the *work*, and the memory for it.) The right count is 109,482,240, four hundred times less.
 #
-# So who is large? Seven models, counted with the functions that you wrote. (You may skip the next two cells and go on to the result: they are
-# long only because ResNet-50 and Llama each have small print of their own.)
+# So who is large? Seven models, counted with the functions that you wrote. (You may skip the next two cells and go on to the result: they
+# are long only because ResNet-50 and Llama each have small print of their own.)
 
 
 # %%
@@ -703,12 +706,12 @@ show_static(
 # %% [markdown] lang="en"
 # Take the two definitions at their word. *Tens of billions, such as GPT-3 and BERT*: BERT is nearly a hundred times too small even
 # for ten billions, and GPT-3, with 175 billion, is beyond them. *Millions to hundreds of millions*: that fits BERT, and excludes GPT-2 XL,
-# Llama and GPT-3. A third article names ResNet and Inception as large models for pictures; ResNet-50 has a quarter of the parameters of BERT-base, and runs on a
-# telephone.
+# Llama and GPT-3. A third article names ResNet and Inception as large models for pictures; ResNet-50 has a quarter of the parameters of
+# BERT-base, and runs on a telephone.
 #
-# "Large" is not a number. It means *large for its time*, and the time is short: a large network for pictures of 2014, VGG-16, had 138 million
-# parameters. From there to GPT-3 it took six years and a factor of nearly 1,300. When somebody says "large model", ask for three numbers: parameters, training data, and operations. The next two sections
-# are about what they cost.
+# "Large" is not a number. It means *large for its time*, and the time is short: a large network for pictures of 2014, VGG-16, had 138
+# million parameters. From there to GPT-3 it took six years and a factor of nearly 1,300. When somebody says "large model", ask for three
+# numbers: parameters, training data, and operations. The next two sections are about what they cost.
 
 # %% [markdown] lang="en"
 # ## 6 · What fits into memory
@@ -723,8 +726,8 @@ show_static(
 #   and one of its square. They are kept in 32 bits, and so is a precise copy of the weight, because a step is often so small that 16 bits
 #   would round it away.
 #
-# Weight and gradient take 16 bits each. **Predict:** how many cards of 80 GB does it take just to *hold* all this for a model with 7 billion
-# parameters?
+# Weight and gradient take 16 bits each. **Predict:** how many cards of 80 GB does it take just to *hold* all this for a model with 7
+# billion parameters?
 
 # %% predict="cards_for_7b"
 # A whole number of cards.
@@ -798,8 +801,8 @@ check("large_models.training_memory", training_memory)
 # %% [markdown] lang="en"
 # <details><summary>The activations are wrong, and only with recomputing</summary>
 #
-# Two things are there at once: the inputs of <i>all</i> blocks (2 bytes × width for each token and block), and <i>one</i> block in full, the one
-# whose turn it is on the way back.
+# Two things are there at once: the inputs of <i>all</i> blocks (2 bytes × width for each token and block), and <i>one</i> block in full,
+# the one whose turn it is on the way back.
 # </details>
 #
 # How large a batch fits into one card of 80 GB? Take GPT-2 XL with texts of 1,024 tokens:
@@ -832,9 +835,9 @@ for recompute in (False, True):
 #
 # $$ \text{operations} \approx 6\, N D . $$
 #
-# It is a rule of thumb. Rows looked up in a table (of tokens, of positions) are in N but cost no multiplication. And attention's comparisons
-# of tokens with each other need no parameters, so they are missing from it. How much is missing?
-# PyTorch can count the operations of a real program, again without numbers. Here are the 12 blocks of GPT-2, forward and back:
+# It is a rule of thumb. Rows looked up in a table (of tokens, of positions) are in N but cost no multiplication. And attention's
+# comparisons of tokens with each other need no parameters, so they are missing from it. How much is missing? PyTorch can count the
+# operations of a real program, again without numbers. Here are the 12 blocks of GPT-2, forward and back:
 
 # %% train
 from torch.utils.flop_counter import FlopCounterMode
@@ -855,9 +858,9 @@ for context in (128, 1024, 4096):
     )
 
 # %% [markdown] lang="en"
-# For short texts 6ND is all one needs. For long ones the comparisons add up (the term 12·L·d·T counts every token against every other; a GPT
-# looks only backwards, and a program that skips the other half saves half of it); the larger the model, the later (they grow with the width, the
-# parameters with its square).
+# For short texts 6ND is all one needs. For long ones the comparisons add up (the term 12·L·d·T counts every token against every other; a
+# GPT looks only backwards, and a program that skips the other half saves half of it); the larger the model, the later (they grow with the
+# width, the parameters with its square).
 #
 # What a card can do at most in a second is in its maker's data sheet, its **peak**. No training run reaches it: a share of 30 to 50% is
 # good, and is called its **utilisation**.
@@ -979,14 +982,14 @@ predict.reveal(
     guess=lead_guess,
     truth=lead.mean(),
     because="Small centred pictures of the same digit lie near each other, pixel by pixel. "
-    "What a network could learn beyond that, it cannot learn from so few.",
+    "This network, from so few, has not learnt enough beyond that.",
 )
 
 # %% [markdown] lang="en"
-# How to read them: the mean over six splits, ± what makes it a 95% interval for the mean over all such splits (Student's t; chapter 02 explains
-# it). They were computed beforehand, in 37 minutes; you can watch one of the eighteen comparisons now, the first split with 100 training
-# pictures, tuned from scratch. It is a single split, so its intervals are of another kind: Wilson's, which ask how much 359 pictures can say.
-# (The forest is left out: with so few pictures it takes longest.)
+# How to read the table: each number is a mean over six splits, and the ± makes it a 95% interval (Student's t) for the mean over all such
+# splits. It was computed beforehand, in 37 minutes; you can watch one of the eighteen comparisons now, the first split with 100 training
+# pictures, tuned from scratch. It is a single split, so its intervals are of another kind: Wilson's, which ask how much 359 pictures can
+# say. (The forest is left out: with so few pictures it takes longest.)
 
 # %% train
 from course_lib.classical import METHODS, compare_one
@@ -1046,9 +1049,9 @@ for fewer, more in ((100, 400), (400, 1438)):
         )
 
 # %% [markdown] lang="en"
-# From 400 to 1,438 it gained more than the support vector machine and the neighbours; against the forest and logistic regression, six splits
-# cannot tell. From 100 to 400 its gain was the least of all, though those differences could be chance. (Taken from the rounded table above,
-# the gains can differ by 0.1.) And what did the searches cost?
+# From 400 to 1,438 it gained more than the support vector machine and the neighbours; against the forest and logistic regression, six
+# splits cannot tell. From 100 to 400 its gain was the least of all, though those differences could be chance. (Taken from the rounded table
+# above, the gains can differ by 0.1.) And what did the searches cost?
 
 # %%
 for method in methods:
@@ -1058,16 +1061,17 @@ for method in methods:
 # %% [markdown] lang="en"
 # The network took longest, 22 minutes, and the forest 13; the other three took less than a minute each.
 #
-# So do networks perform better because they have more parameters and layers? The hidden layer beat the same thing without it once there were
-# 1,438 pictures; it did not beat the support vector machine or the neighbours.
+# So do networks perform better because they have more parameters and layers? The hidden layer beat the same thing without it once there
+# were 1,438 pictures; it did not beat the support vector machine or the neighbours.
 #
-# Nor is this *the* network. It is one that is trained with plain gradient steps (SGD), for 40 epochs (rounds through the pictures) and with
-# one of three step sizes; with all the pictures the search chose the largest of these in five splits of six. Chapter 04 shows better optimisers. A network of 256
-# hidden neurons as scikit-learn trains it if one asks for nothing, with Adam, reads 98.5% on average over the same six splits: six splits
-# cannot tell it from the neighbours any more, and the support vector machine is still ahead of it. (That setting had no search at all.)
+# Nor is this *the* network. It is one that is trained by gradient steps with momentum (chapter 04), for 40 epochs (rounds through the
+# pictures) and with one of three step sizes; with all the pictures the search chose the largest of these in five splits of six. A network
+# of 256 hidden neurons that scikit-learn trains with its own settings, the optimiser Adam and up to 200 epochs, reads 98.5% on average over
+# the same six splits, without any search: six splits cannot tell it from the neighbours any more, and the support vector machine is still
+# ahead.
 #
-# What this does **not** show: that networks are no good. The pictures are tiny, there are few of them, and pixel $i$ of one digit lies where
-# pixel $i$ of the next does, so comparing pixels makes sense. Shift a photo by a few pixels, and nearest neighbours are lost; a
+# What this does **not** show: that networks are no good. The pictures are tiny, there are few of them, and pixel $i$ of one digit lies
+# where pixel $i$ of the next does, so comparing pixels makes sense. Shift a photo by a few pixels, and nearest neighbours are lost; a
 # convolution is not. And the classical methods of this table start each task from nothing, while large models read *everything else* first.
 # The rule is modest: **with few data of a known kind, try the classical methods first. Most are tuned in seconds, and they may win.**
 #
@@ -1122,32 +1126,32 @@ for method in methods:
 # that parameters are worth having, and computing power to get through it. Chapters 12 and 19 measure how performance grows with each.
 #
 # **What is the difference between large models and deep-learning models?** One article contrasts them in its appendix, though its opening
-# defines large models as deep-learning models. A large model *is* a deep-learning model, as an elephant is a mammal. (Is the difference size
-# alone? The article names a second one, the breadth of use, and that is the better answer: size came first, and what came with it is that
-# one model, trained once, serves many tasks.)
+# defines large models as deep-learning models. A large model *is* a deep-learning model, as an elephant is a mammal. (Is the difference
+# size alone? The article names a second one, the breadth of use, and that is the better answer: size came first, and what came with it is
+# that one model, trained once, serves many tasks.)
 #
 # **Is deep learning an algorithm?** ("The core algorithm of large models.") It is a kind of *model*, networks with several hidden layers,
 # together with a way of training them. The algorithms have names of their own: backpropagation (chapter 03), gradient descent (chapter 04).
 #
-# **Do more layers generalise better?** ("Many hidden layers, and therefore stronger generalisation.") Not therefore. Depth makes it possible
-# to *represent* more; whether that helps with unseen data depends on the data. Section 8 compares one
-# hidden layer with none: with 100 or 400 pictures no gain can be told, with 1,438 it is about a point. Chapter 05 has more.
+# **Do more layers generalise better?** ("Many hidden layers, and therefore stronger generalisation.") Not therefore. Depth makes it
+# possible to *represent* more; whether that helps with unseen data depends on the data. Section 8 compares one hidden layer with none: with
+# 100 or 400 pictures no gain can be told, with 1,438 it is about a point. Chapter 05 has more.
 #
 # **Where are large models used?** In the fields of section 9, and by now in many that the articles do not mention: programs, protein
 # structures, weather, robots.
 #
 # **Where do their data come from?** ("Texts from the internet.") For language models mostly: even BERT's were Wikipedia, and books
-# taken from a web site. But models for pictures and speech learn from pictures and speech. Chapters 17 and 18 ask what follows from it, for the people who
-# wrote those texts, too.
+# taken from a web site. But models for pictures and speech learn from pictures and speech. Chapters 17 and 18 ask what follows from it, for
+# the people who wrote those texts, too.
 #
-# **Why is training slow and dear?** The article names three reasons: large models, large data, complicated algorithms. The first two are the
-# N and the D of 6ND. The third is not one: the algorithm is simple, and its cost is nearly proportional to the other two.
+# **Why is training slow and dear?** The article names three reasons: large models, large data, complicated algorithms. The first two are
+# the N and the D of 6ND. The third is not one: the algorithm is simple, and its cost is nearly proportional to the other two.
 
 # %% [markdown] lang="en"
 # ## Bonus: count a model that you know of
 #
-# (Not graded.) Take any model whose configuration is public, and count it. *Mistral 7B* is like Llama, with width 4,096, a feed-forward part
-# of 14,336, 32 layers and 32,000 tokens, but its 32 heads share 8 heads for keys and values, so that those two tables are $4096 \times
+# (Not graded.) Take any model whose configuration is public, and count it. *Mistral 7B* is like Llama, with width 4,096, a feed-forward
+# part of 14,336, 32 layers and 32,000 tokens, but its 32 heads share 8 heads for keys and values, so that those two tables are $4096 \times
 # 1024$. What is left of "7B"? And how many cards does it take to train it, if 16 bytes a parameter are all that you count?
 #
 # <details><summary>The count</summary>
@@ -1169,8 +1173,8 @@ for method in methods:
 # operations, dollars. A general version of it lives in `course_lib.scale` (`counting`, `memory`, `flops`), and chapter 19 builds on it.
 # **Next:** chapter 02 is about what goes in, the data. Chapter 03 opens the box that we kept shut here: how a network finds its weights.
 #
-# *Further reading:* LeCun, Bengio & Hinton, "Deep learning", Nature 521 (2015). Vaswani et al., "Attention is all you need", NIPS 30 (2017).
-# Kaplan et al., "Scaling laws for neural language models" (2020). Rajbhandari et al., "ZeRO" (2020), on memory; Korthikanti et al.,
-# "Reducing activation recomputation in large Transformer models" (2022). Halevy, Norvig & Pereira, "The unreasonable effectiveness of data",
-# IEEE Intelligent Systems 24 (2009). (One of the source articles gives the first three authors the title of the last, and the second a
-# volume and pages that it does not have. Check references, also those of a course.)
+# *Further reading:* LeCun, Bengio & Hinton, "Deep learning", Nature 521 (2015). Vaswani et al., "Attention is all you need", NIPS 30
+# (2017). Kaplan et al., "Scaling laws for neural language models" (2020). Rajbhandari et al., "ZeRO" (2020), on memory; Korthikanti et al.,
+# "Reducing activation recomputation in large Transformer models" (2022). Halevy, Norvig & Pereira, "The unreasonable effectiveness of
+# data", IEEE Intelligent Systems 24 (2009). (One of the source articles gives the first three authors the title of the last, and the second
+# a volume and pages that it does not have. Check references, also those of a course.)
