@@ -168,7 +168,7 @@ def _close(actual: Any, expected: Any, what: str, rtol: float | None, atol: floa
         for key in expected:
             _close(actual[key], expected[key], f"{what}[{key!r}]", rtol, atol, dtype)
         return
-    wanted, found = _pair(actual, expected, what)
+    wanted, found = _pair(_within_floats(actual), _within_floats(expected), what)
     if dtype and (given := _dtype(actual, found)) != (right := _dtype(expected, wanted)):
         raise Mismatch(f"{_capital(what)} has dtype {given}; {right} is wanted.")
     if not _is_numeric(found):
@@ -191,6 +191,16 @@ def _close(actual: Any, expected: Any, what: str, rtol: float | None, atol: floa
         where = "" if error.ndim == 0 else f" at {_index(worst)}; {wrong} of {error.size} elements {'is' if wrong == 1 else 'are'} wrong"
         size = f"off by {error[worst]:.1g}" if np.isfinite(error[worst]) else "infinitely far off"
         raise Mismatch(f"{_capital(what)} is {size}{where} (allowed: {allowed[worst]:.0e}).{_looks_like(found, wanted, allowed)}")
+
+
+def _within_floats(value: Any) -> Any:
+    """A whole number of Python that no integer of NumPy holds, as a float; everything else as it is."""
+    if not isinstance(value, int) or -(2**63) <= value < 2**63:
+        return value
+    try:
+        return float(value)
+    except OverflowError:  # not even a float holds it
+        return value
 
 
 def _pair(actual: Any, expected: Any, what: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """What the exercises of chapter 01 demand. Trusted side: student code is reached only through `student`."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +24,8 @@ def neuron(student, rng):
     with case("adds up every input times its weight, and the bias", hint="A sum over i of x[i] * weight[i]; the bias comes once, at the end."):
         close(student.neuron(x, weight, 3.0), float(x @ weight + 3))
         close(student.neuron(-x, -weight, 3.0), float(x @ weight + 3))
+        mixed = np.where(np.arange(5) == np.argmin(x * weight), -weight, weight)  # one product is negative, the sum is not
+        close(student.neuron(x, mixed, 3.0), float(x @ mixed + 3))
     with case("a positive bias can switch a neuron on", hint="Add the bias first; the comparison with 0 comes last."):
         close(student.neuron(x, -weight, float(x @ weight) + 0.5), 0.5)
     with case("a negative sum gives 0", hint="The larger of the sum and 0.", side=True):
@@ -75,6 +78,11 @@ def _(x, weight, bias):
     return max(0.0, float(np.mean(x * weight) + bias))
 
 
+@neuron.wrong("every product compared with 0", fails=(ADDS, ON, NEGATIVE))
+def _(x, weight, bias):
+    return max(0.0, float(np.maximum(x * weight, 0).sum() + bias))
+
+
 @neuron.wrong("written into the caller's array", fails="leaves its inputs as they were")
 def _(x, weight, bias):
     x *= weight
@@ -101,15 +109,17 @@ def layer(student, rng):
     x[0], weight[:, 0], bias[0] = np.abs(x[0]), np.abs(weight[:, 0]), 0.5  # so that something is positive
     with case("one row, one unit: the neuron of before", hint="x (1, D) times weight (D, 1) is one sum of products."):
         close(student.layer(x[:1], weight[:, :1], bias[:1]), reference_layer(x[:1], weight[:, :1], bias[:1]))
+    ink, strength, shifts = np.abs(x) + 0.1, np.abs(weight) + 0.1, np.arange(1.0, 4.0)  # every sum is positive: ReLU changes nothing
     with case("every unit has its own column of weights, and its own bias", hint="Column j of weight and bias[j] belong to unit j."):
-        row, mixed = np.abs(x[:1]), np.abs(weight) * [1, -1, 1]  # the second sum is negative before its bias
-        shifted = 10 * np.arange(1, 4) + (row @ np.abs(mixed)).max()  # all positive, each bias another
-        close(student.layer(row, mixed, shifted), reference_layer(row, mixed, shifted))
+        close(student.layer(ink[:1], strength, shifts), reference_layer(ink[:1], strength, shifts))
     with case("a batch: every row gets its own answer", hint="x @ weight does all rows at once; do not sum over them."):
-        close(student.layer(x, weight, bias + 1), reference_layer(x, weight, bias + 1))
+        close(student.layer(ink, strength, shifts), reference_layer(ink, strength, shifts))
     with case("as many units as inputs", hint="With a square weight a transpose goes unnoticed: unit j takes column j, not row j."):
-        square = rng.normal(size=(5, 5))
-        close(student.layer(x, square, np.arange(5.0)), reference_layer(x, square, np.arange(5.0)))
+        square = rng.uniform(0.1, 2, size=(5, 5))
+        close(student.layer(ink, square, np.arange(1.0, 6.0)), reference_layer(ink, square, np.arange(1.0, 6.0)))
+    with case("the bias is added before the comparison with 0", hint="First x @ weight + bias, all of it; the comparison with 0 comes last."):
+        lifting = (ink @ strength).max(axis=0) + shifts  # every sum is negative without its bias, and positive with it
+        close(student.layer(ink, -strength, lifting), reference_layer(ink, -strength, lifting))
     with case("nothing negative comes out", hint="The larger of each sum and 0: np.maximum(sums, 0)."):
         found = student.layer(np.concatenate([x, -x]), weight, 0 * bias)
         close(found, reference_layer(np.concatenate([x, -x]), weight, 0 * bias))
@@ -118,11 +128,12 @@ def layer(student, rng):
         inputs_unchanged(student)
 
 
-ONE_UNIT, OWN, BATCH, SQUARE, RELU = (
+ONE_UNIT, OWN, BATCH, SQUARE, BEFORE, RELU = (
     "one row, one unit: the neuron of before",
     "every unit has its own column of weights, and its own bias",
     "a batch: every row gets its own answer",
     "as many units as inputs",
+    "the bias is added before the comparison with 0",
     "nothing negative comes out",
 )
 
@@ -140,11 +151,11 @@ def _(x, weight, bias):
     return out
 
 
-layer.slip("no comparison with 0", ("max(total, 0.0)", "total"), of="one number at a time", fails=(BATCH, SQUARE, RELU))
-layer.slip("the bias of the first unit for all", ("bias[j]", "bias[0]"), of="one number at a time", fails=(OWN, BATCH, SQUARE))
+layer.slip("no comparison with 0", ("max(total, 0.0)", "total"), of="one number at a time", fails=RELU)
+layer.slip("the bias of the first unit for all", ("bias[j]", "bias[0]"), of="one number at a time", fails=(OWN, BATCH, SQUARE, BEFORE))
 layer.slip("rows and columns of the weight swapped", ("weight[i, j]", "weight[j, i]"), of="one number at a time",
-    fails=(ONE_UNIT, OWN, BATCH, SQUARE, RELU, "leaves its inputs as they were"))  # fmt: skip
-layer.slip("only the last row kept", ("out[n, j]", "out[-1, j]"), of="one number at a time", fails=(BATCH, SQUARE, RELU))
+    fails=(ONE_UNIT, OWN, BATCH, SQUARE, BEFORE, RELU, "leaves its inputs as they were"))  # fmt: skip
+layer.slip("only the last row kept", ("out[n, j]", "out[-1, j]"), of="one number at a time", fails=(BATCH, SQUARE, BEFORE, RELU))
 
 
 @layer.wrong("transposed until the shapes fit", fails=SQUARE)
@@ -153,22 +164,22 @@ def _(x, weight, bias):
     return np.maximum(x @ fits + bias, 0)
 
 
-@layer.wrong("the bias left out", fails=(ONE_UNIT, OWN, BATCH, SQUARE))
+@layer.wrong("the bias left out", fails=(ONE_UNIT, OWN, BATCH, SQUARE, BEFORE))
 def _(x, weight, bias):
     return np.maximum(x @ weight, 0)
 
 
-@layer.wrong("the bias added after the comparison with 0", fails=(BATCH, SQUARE, OWN))
+@layer.wrong("the bias added after the comparison with 0", fails=BEFORE)
 def _(x, weight, bias):
     return np.maximum(x @ weight, 0) + bias
 
 
-@layer.wrong("averaged over the batch", fails=(BATCH, SQUARE, RELU))
+@layer.wrong("averaged over the batch", fails=(BATCH, SQUARE, BEFORE, RELU))
 def _(x, weight, bias):
     return np.maximum(x @ weight + bias, 0).mean(axis=0, keepdims=True)
 
 
-@layer.wrong("squashed to 0 and 1", fails=(ONE_UNIT, OWN, BATCH, SQUARE, RELU))
+@layer.wrong("squashed to 0 and 1", fails=(ONE_UNIT, OWN, BATCH, SQUARE, BEFORE, RELU))
 def _(x, weight, bias):
     return (x @ weight + bias > 0).astype(float)
 
@@ -189,6 +200,12 @@ def mlp_params(student, rng):
         same(student.mlp_params(sizes[:3]), counting.mlp_params(sizes[:3]))
     with case("any depth", hint="Go through all neighbouring pairs of sizes, not only the first two."):
         same(student.mlp_params(sizes), counting.mlp_params(sizes))
+    with case(
+        "layers of equal size", hint="Two layers may have the same size and still have weights of their own: go by their places, not by their sizes."
+    ):
+        width, other = sizes[3:]
+        for alike in ([64, 64, 10], [width] * 4, [width, other, width, other]):
+            same(student.mlp_params(alike), counting.mlp_params(alike))
     with case("enormous counts stay exact", hint="Whole numbers of Python never overflow; NumPy's int32 and floats do not hold every one."):
         huge = [94_906_268, 94_906_281, 3]  # an odd number above 2**53
         same(student.mlp_params(huge), counting.mlp_params(huge))
@@ -198,10 +215,11 @@ def mlp_params(student, rng):
         inputs_unchanged(student)
 
 
-ONE, HIDDEN, DEPTH, EXACT, TUPLE = (
+ONE, HIDDEN, DEPTH, ALIKE_SIZES, EXACT, TUPLE = (
     "one layer: a weight for each pair, a bias for each output",
     "a hidden layer: two tables of weights, two rows of biases",
     "any depth",
+    "layers of equal size",
     "enormous counts stay exact",
     "sizes may be a tuple, and stay as they were",
 )
@@ -213,19 +231,23 @@ def _(sizes):
     return weights + sum(sizes[1:])
 
 
-mlp_params.slip("weights only", ("weights + sum(sizes[1:])", "weights"), of="weights and biases apart", fails=(ONE, HIDDEN, DEPTH, EXACT, TUPLE))
-mlp_params.slip("a bias for every input too", ("sizes[1:]", "sizes"), of="weights and biases apart", fails=(ONE, HIDDEN, DEPTH, EXACT, TUPLE))
+mlp_params.slip(
+    "weights only", ("weights + sum(sizes[1:])", "weights"), of="weights and biases apart", fails=(ONE, HIDDEN, DEPTH, ALIKE_SIZES, EXACT, TUPLE)
+)
+mlp_params.slip(
+    "a bias for every input too", ("sizes[1:]", "sizes"), of="weights and biases apart", fails=(ONE, HIDDEN, DEPTH, ALIKE_SIZES, EXACT, TUPLE)
+)
 mlp_params.slip("the last layer forgotten", ("len(sizes) - 1", "max(1, len(sizes) - 2)"), of="weights and biases apart",
-    fails=(HIDDEN, DEPTH, EXACT, TUPLE))  # fmt: skip
+    fails=(HIDDEN, DEPTH, ALIKE_SIZES, EXACT, TUPLE))  # fmt: skip
 
 
-@mlp_params.wrong("a network of one hidden layer, always", fails=(ONE, DEPTH, TUPLE))
+@mlp_params.wrong("a network of one hidden layer, always", fails=(ONE, DEPTH, ALIKE_SIZES, TUPLE))
 def _(sizes):
     inputs, hidden, outputs = (*sizes, 0)[:3] if len(sizes) < 3 else sizes[:3]
     return inputs * hidden + hidden + hidden * outputs + outputs + (len(sizes) < 3)
 
 
-@mlp_params.wrong("neurons counted", fails=(ONE, HIDDEN, DEPTH, EXACT, TUPLE))
+@mlp_params.wrong("neurons counted", fails=(ONE, HIDDEN, DEPTH, ALIKE_SIZES, EXACT, TUPLE))
 def _(sizes):
     return sum(sizes)
 
@@ -233,6 +255,20 @@ def _(sizes):
 @mlp_params.wrong("in floating point", fails=EXACT)
 def _(sizes):
     return float(sum(np.float64(inputs) * outputs + outputs for inputs, outputs in itertools.pairwise(sizes)))
+
+
+mlp_params.slip("the neighbour looked up by size", ("sizes[i] * sizes[i + 1]", "sizes[i] * sizes[sizes.index(sizes[i]) + 1]"),
+    of="weights and biases apart", fails=ALIKE_SIZES)  # fmt: skip
+
+
+@mlp_params.wrong("a set of pairs", fails=ALIKE_SIZES)
+def _(sizes):
+    return sum((inputs + 1) * outputs for inputs, outputs in set(itertools.pairwise(sizes)))
+
+
+@mlp_params.wrong("a dict from each size to the next", fails=ALIKE_SIZES)
+def _(sizes):
+    return sum((inputs + 1) * outputs for inputs, outputs in dict(itertools.pairwise(sizes)).items())
 
 
 @mlp_params.right("the arrays are made in mind, and their shapes multiplied")
@@ -270,6 +306,9 @@ def conv_cost(student, rng):
         same(student.conv_cost(channels_in, channels_out, kernel, height, width)[1], wanted(channels_in, channels_out, kernel, height, width)[1])
     with case("1 × 1: a layer that looks at one place", hint="K = 1 is allowed: the kernel has one weight for each input channel."):
         same(tuple(student.conv_cost(channels_in, channels_out, 1, height, width)), wanted(channels_in, channels_out, 1, height, width))
+    with case("enormous counts stay exact", hint="Python's whole numbers are exact at any size; a float rounds above 2**53."):
+        huge = 2**27 + 1, 2**27 + 3, 3, 3, 5
+        same(tuple(student.conv_cost(*huge)), wanted(*huge))
 
 
 GREY, CHANNELS, LARGER, MULTIPLICATIONS, POINT = (
@@ -289,28 +328,36 @@ def _(in_channels, out_channels, kernel, height, width):
 
 
 conv_cost.slip("one kernel shared by all input channels", ("out_channels * in_channels * kernel", "out_channels * kernel"), of="weights first",
-    fails=(CHANNELS, LARGER, MULTIPLICATIONS, POINT))  # fmt: skip
-conv_cost.slip("the kernel's side for its area", ("kernel**2", "kernel"), of="weights first", fails=(GREY, CHANNELS, LARGER, MULTIPLICATIONS))
+    fails=(CHANNELS, LARGER, MULTIPLICATIONS, POINT, EXACT))  # fmt: skip
+conv_cost.slip("the kernel's side for its area", ("kernel**2", "kernel"), of="weights first", fails=(GREY, CHANNELS, LARGER, MULTIPLICATIONS, EXACT))
 conv_cost.slip(
-    "a bias for each input channel", ("biases = out_channels", "biases = in_channels"), of="weights first", fails=(CHANNELS, LARGER, POINT)
+    "a bias for each input channel", ("biases = out_channels", "biases = in_channels"), of="weights first", fails=(CHANNELS, LARGER, POINT, EXACT)
 )
-conv_cost.slip("no bias", ("biases = out_channels", "biases = 0"), of="weights first", fails=(GREY, CHANNELS, LARGER, POINT))
-conv_cost.slip("biases multiplied too", ("weights * height", "(weights + biases) * height"), of="weights first", fails=(MULTIPLICATIONS, POINT))
-conv_cost.slip("each weight multiplied once", ("weights * height * width", "weights"), of="weights first", fails=(MULTIPLICATIONS, POINT))
-conv_cost.slip("height taken for width", ("height * width", "height * height"), of="weights first", fails=(MULTIPLICATIONS, POINT))
+conv_cost.slip("no bias", ("biases = out_channels", "biases = 0"), of="weights first", fails=(GREY, CHANNELS, LARGER, POINT, EXACT))
+conv_cost.slip(
+    "biases multiplied too", ("weights * height", "(weights + biases) * height"), of="weights first", fails=(MULTIPLICATIONS, POINT, EXACT)
+)
+conv_cost.slip("each weight multiplied once", ("weights * height * width", "weights"), of="weights first", fails=(MULTIPLICATIONS, POINT, EXACT))
+conv_cost.slip("height taken for width", ("height * width", "height * height"), of="weights first", fails=(MULTIPLICATIONS, POINT, EXACT))
 
 
-@conv_cost.wrong("weights of its own for every place", fails=(GREY, CHANNELS, LARGER, POINT))
+@conv_cost.wrong("weights of its own for every place", fails=(GREY, CHANNELS, LARGER, POINT, EXACT))
 def _(in_channels, out_channels, kernel, height, width):
     weights = out_channels * in_channels * kernel**2 * height * width
     return weights + out_channels, weights
+
+
+@conv_cost.wrong("in floating point", fails=EXACT)
+def _(in_channels, out_channels, kernel, height, width):
+    weights = float(out_channels) * in_channels * kernel**2
+    return weights + out_channels, weights * height * width
 
 
 @conv_cost.right("as an affine layer on a patch")
 def _(in_channels, out_channels, kernel, height, width):
     patch = in_channels * kernel * kernel
     places = height * width
-    return [(patch + 1) * out_channels, sum(patch * places for _channel in range(out_channels))]
+    return [(patch + 1) * out_channels, patch * places * out_channels]
 
 
 @exercise("large_models.lstm_params", points=3, reference=COUNTING)
@@ -325,10 +372,15 @@ def lstm_params(student, rng):
         same(student.lstm_params(inputs, hidden, 1, 2), wanted(inputs, hidden, 1, 2))
     with case("one layer with one bias, as Keras counts", hint="`biases` says how many rows of H biases each gate has."):
         same(student.lstm_params(inputs, hidden, 1, 1), wanted(inputs, hidden, 1, 1))
-    with case("the second layer reads the first one's state", hint="What comes into layer 2 is H wide, not D."):
+    with case(
+        "the second layer reads the first one's state",
+        hint="What comes into layer 2 is H wide, not D: its input tables and its state tables are all H × H.",
+    ):
         same(student.lstm_params(inputs, hidden, 2, 2), wanted(inputs, hidden, 2, 2))
-    with case("any number of layers", hint="Only the first layer sees the D inputs."):
+    with case("any number of layers", hint="Only the first layer sees the D inputs; every later one has input tables and state tables of H × H."):
         same(student.lstm_params(inputs, hidden, 5, 1), wanted(inputs, hidden, 5, 1))
+    with case("enormous counts stay exact", hint="Python's whole numbers are exact at any size; a float rounds above 2**53."):
+        same(student.lstm_params(94_906_270, 94_906_267, 3, 2), wanted(94_906_270, 94_906_267, 3, 2))
     with case("inputs as wide as the state", side=True):
         same(student.lstm_params(hidden, hidden, 3, 2), wanted(hidden, hidden, 3, 2))
 
@@ -352,14 +404,19 @@ def _(inputs, hidden, layers, biases):
     return total
 
 
-EVERYTHING = (TORCH, KERAS, SECOND, ANY, ALIKE)
+EVERYTHING = (TORCH, KERAS, SECOND, ANY, EXACT, ALIKE)
 lstm_params.slip("one map, as in a plain recurrent network", ("4 * gate", "gate"), of="layer by layer", fails=EVERYTHING)
 lstm_params.slip("three gates, as in a GRU", ("4 * gate", "3 * gate"), of="layer by layer", fails=EVERYTHING)
-lstm_params.slip("one bias always", ("biases * hidden", "hidden"), of="layer by layer", fails=(TORCH, SECOND, ALIKE))
+lstm_params.slip("one bias always", ("biases * hidden", "hidden"), of="layer by layer", fails=(TORCH, SECOND, EXACT, ALIKE))
 lstm_params.slip("two biases always", ("biases * hidden", "2 * hidden"), of="layer by layer", fails=(KERAS, ANY))
-lstm_params.slip("every layer reads the input", ("        width = hidden\n", ""), of="layer by layer", fails=(SECOND, ANY))
+lstm_params.slip("every layer reads the input", ("        width = hidden\n", ""), of="layer by layer", fails=(SECOND, ANY, EXACT))
 lstm_params.slip("the state's weights forgotten", ("width * hidden + hidden * hidden +", "width * hidden +"), of="layer by layer", fails=EVERYTHING)
-lstm_params.slip("the later layers forgotten", ("range(layers)", "range(1)"), of="layer by layer", fails=(SECOND, ANY, ALIKE))
+lstm_params.slip("the later layers forgotten", ("range(layers)", "range(1)"), of="layer by layer", fails=(SECOND, ANY, EXACT, ALIKE))
+
+
+@lstm_params.wrong("in floating point", fails=EXACT)
+def _(inputs, hidden, layers, biases):
+    return 4.0 * hidden * (inputs + hidden + biases) + (layers - 1) * 4.0 * hidden * (2 * hidden + biases)
 
 
 @lstm_params.right("in one formula")
@@ -389,6 +446,8 @@ def block_params(student, rng):
         same(two - one, 2 * width + 1)
     with case("any width, any feed-forward width", hint="The feed-forward width is given; it need not be four times the width."):
         same(student.block_params(width, hidden), counting.block_params(width, hidden))
+    with case("enormous counts stay exact", hint="Python's whole numbers are exact at any size; a float rounds above 2**53."):
+        same(student.block_params(94_906_268, 94_906_281), counting.block_params(94_906_268, 94_906_281))
 
 
 GPT_BLOCK, FIXED, UNIT, WIDTHS = (
@@ -407,24 +466,31 @@ def _(width, hidden):
     return attention + feed_forward + norms
 
 
-WHOLE = (GPT_BLOCK, FIXED, WIDTHS)
+WHOLE = (GPT_BLOCK, FIXED, WIDTHS, EXACT)
 block_params.slip("the output map of attention forgotten", ("attention = 4", "attention = 3"), of="part by part", fails=WHOLE)
 block_params.slip("no biases in attention", ("width * width + width", "width * width"), of="part by part", fails=WHOLE)
 block_params.slip("one layer norm", ("2 * (2 * width)", "2 * width"), of="part by part", fails=WHOLE)
 block_params.slip("no layer norm", ("2 * (2 * width)", "0"), of="part by part", fails=WHOLE)
-block_params.slip("the way back to the width forgotten", (" + hidden * width + width", ""), of="part by part", fails=(GPT_BLOCK, FIXED, UNIT, WIDTHS))
+block_params.slip(
+    "the way back to the width forgotten", (" + hidden * width + width", ""), of="part by part", fails=(GPT_BLOCK, FIXED, UNIT, WIDTHS, EXACT)
+)
 block_params.slip("no biases in the feed-forward part", ("width * hidden + hidden + hidden * width + width", "2 * width * hidden"),
-    of="part by part", fails=(GPT_BLOCK, FIXED, UNIT, WIDTHS))  # fmt: skip
+    of="part by part", fails=(GPT_BLOCK, FIXED, UNIT, WIDTHS, EXACT))  # fmt: skip
 
 
-@block_params.wrong("four times the width, always", fails=(FIXED, UNIT, WIDTHS))
+@block_params.wrong("four times the width, always", fails=(FIXED, UNIT, WIDTHS, EXACT))
 def _(width, hidden):
     return 12 * width * width + 13 * width
 
 
-@block_params.wrong("twelve times the square", fails=(GPT_BLOCK, FIXED, UNIT, WIDTHS))
+@block_params.wrong("twelve times the square", fails=(GPT_BLOCK, FIXED, UNIT, WIDTHS, EXACT))
 def _(width, hidden):
     return 12 * width * width
+
+
+@block_params.wrong("in floating point", fails=EXACT)
+def _(width, hidden):
+    return 4.0 * (width * width + width) + 2.0 * width * hidden + hidden + 5.0 * width
 
 
 @block_params.right("rows and columns of every table")
@@ -456,17 +522,20 @@ def mend_bert_params(student, rng):
 
     with case(
         "BERT-base, and a very small BERT",
-        hint="All positions of a text go through the same blocks. What does each table of the embedding hold one row for?",
+        hint="All positions of a text go through the same blocks. The three tables stay: each position has a row in one of them.",
     ):
         small = shape(vocabulary=int(rng.integers(50, 90)), positions=int(rng.integers(5, 40)), hidden=int(rng.integers(30, 60)))
-        for one in (BERT_BASE, small):
-            same(count(one), counting.transformer_params(one))
+        for one, name in (
+            (BERT_BASE, "BERT-base"),
+            (small, f"a BERT of {small.vocabulary} tokens, {small.positions} positions, width {small.width} and {small.layers} layers"),
+        ):
+            same(count(one), counting.transformer_params(one), f"the count of {name}")
     with case("BERT-large", hint="Nothing about BERT-base may be written into the program as a number."):
         same(count(BERT_LARGE), counting.transformer_params(BERT_LARGE))
     positions, layers = (int(number) for number in rng.integers(5, 40, size=2))
     with case(
         "a longer text costs a row of the table for each position, and no more",
-        hint="The same weights serve every position, as a kernel serves every place.",
+        hint="The same blocks serve every position, as a kernel serves every place. But the table of positions keeps its row for each.",
     ):
         same(count(shape(positions=positions + 7)) - count(shape(positions=positions)), 7 * 24)
         holds(bool(count(shape(vocabulary=1, positions=1)) > 3 * counting.block_params(24, 50)), "The blocks have gone, and not only their copies.")
@@ -520,8 +589,8 @@ def _(vocabulary, positions, segments, width, hidden, layers):
 @exercise("large_models.training_memory", points=5, reference="course_lib.scale.memory")
 def training_memory(student, rng):
     """What lies in memory while a Transformer learns."""
-    heads = int(rng.integers(2, 9))
-    shape = TransformerShape("a model", "gpt2", 1000, 4096, 16 * heads, 64 * heads, int(rng.integers(3, 30)), heads)
+    heads, head_width = int(rng.integers(2, 9)), int(rng.choice([8, 24, 32, 64]))
+    shape = TransformerShape("a model", "gpt2", 1000, 4096, head_width * heads, 4 * head_width * heads, int(rng.integers(3, 30)), heads)
     batch, context, params = int(rng.integers(2, 9)), int(rng.integers(50, 300)), int(rng.integers(10**6, 10**9))
 
     def ask(params=params, batch=batch, context=context, recompute=False):
@@ -543,7 +612,10 @@ def training_memory(student, rng):
     ):
         close(ask(batch=1, context=1)["activations"], wanted(batch=1, context=1)["activations"])
         close(ask(batch=1)["activations"], wanted(batch=1)["activations"])
-    with case("activations grow in proportion to the batch, and faster than in proportion to the context"):
+    with case(
+        "activations grow in proportion to the batch, and faster than in proportion to the context",
+        hint="A token is compared with the T tokens of its own text, never with those of another: the batch enters once, the context twice.",
+    ):
         one = ask()["activations"]
         close(ask(batch=3 * batch)["activations"], 3 * one)
         close(ask(context=2 * context)["activations"], wanted(context=2 * context)["activations"])
@@ -585,6 +657,10 @@ training_memory.slip("Adam's averages without the precise copy", ("12 * params",
 training_memory.slip("the maps forgotten", ("(34 * width + 5 * heads * context)", "34 * width"), of="layer by layer", fails=(SHORT, GROW, RECOMPUTE))
 training_memory.slip("maps without their heads", ("5 * heads * context", "5 * context"), of="layer by layer", fails=(SHORT, GROW, RECOMPUTE))
 training_memory.slip("maps of a token with itself only", ("5 * heads * context", "5 * heads"), of="layer by layer", fails=(SHORT, GROW, RECOMPUTE))
+training_memory.slip("as many heads as sixteens in the width", ("5 * heads * context", "5 * (width // 16) * context"), of="layer by layer",
+    fails=(SHORT, GROW, RECOMPUTE))  # fmt: skip
+training_memory.slip("tokens compared with the whole batch", ("5 * heads * context", "5 * heads * tokens"), of="layer by layer",
+    fails=(GROW, RECOMPUTE))  # fmt: skip
 training_memory.slip("one layer taken for all", ("layers * one_layer", "one_layer"), of="layer by layer", fails=(SHORT, GROW))
 training_memory.slip("the batch forgotten", ("tokens = batch * context", "tokens = context"), of="layer by layer", fails=(GROW, RECOMPUTE))
 training_memory.slip("nothing is kept in full", (" + one_layer", ""), of="layer by layer", fails=RECOMPUTE)
@@ -605,7 +681,7 @@ def _(params, layers, width, heads, batch, context, recompute):
 @exercise("large_models.training_cost", points=4, reference="course_lib.scale.flops")
 def training_cost(student, rng):
     """Operations, days and dollars of a training run."""
-    card = hardware.A100
+    card = replace(hardware.A100, peak=float(rng.uniform(1e14, 2e15)))
     params, tokens = float(rng.uniform(1e8, 1e11)), float(rng.uniform(1e10, 1e13))
     share, cards, price = float(rng.uniform(0.25, 0.6)), int(rng.integers(8, 2000)), float(rng.uniform(1, 4))
     right = flops.training_cost(params, tokens, flops.Plan(card, cards, share, price))
@@ -618,11 +694,11 @@ def training_cost(student, rng):
         close(ask()["flops"], right.flops)
     with case("days: operations by what all cards really do in a day", hint="peak × utilisation × cards in a second; 86,400 seconds in a day."):
         close(ask()["days"], right.days)
+    with case("dollars: every card is paid for every hour", hint="cards × days × 24 hours × price."):
+        close(ask()["dollars"], right.dollars)
     with case("a lower utilisation takes longer and costs more", hint="The cards do `utilisation` of their peak: it belongs in the divisor."):
         close(ask(utilisation=share / 2)["days"], 2 * right.days)
         close(ask(utilisation=share / 2)["dollars"], 2 * right.dollars)
-    with case("dollars: every card is paid for every hour", hint="cards × days × 24 hours × price."):
-        close(ask()["dollars"], right.dollars)
     with case("twice the cards: half the days, the same bill", hint="Half as long, but twice as many cards are paid for."):
         found = ask(cards=2 * cards)
         close((found["days"], found["dollars"]), (right.days / 2, right.dollars))
@@ -631,11 +707,11 @@ def training_cost(student, rng):
         holds(ask(price=0.0)["dollars"] == 0, "Cards that cost nothing make a bill of something.")
 
 
-OPERATIONS, DAYS, LOWER, DOLLARS, TWICE, NEITHER = (
+OPERATIONS, DAYS, DOLLARS, LOWER, TWICE, NEITHER = (
     "operations: two forward and four backward, for each parameter and token",
     "days: operations by what all cards really do in a day",
-    "a lower utilisation takes longer and costs more",
     "dollars: every card is paid for every hour",
+    "a lower utilisation takes longer and costs more",
     "twice the cards: half the days, the same bill",
     "the operations depend on neither cards nor price",
 )
@@ -658,7 +734,15 @@ training_cost.slip(
 )
 training_cost.slip("paid by the day", ("seconds / 3600 * cards", "seconds / 86400 * cards"), of="seconds first", fails=(LOWER, DOLLARS, TWICE))
 training_cost.slip("hours called days", ("seconds / 86400", "seconds / 3600"), of="seconds first", fails=(DAYS, LOWER, TWICE))
+training_cost.slip("always the peak of an A100", ("peak * utilisation", "312e12 * utilisation"), of="seconds first", fails=LATER)
 training_cost.slip("one card works", ("peak * utilisation * cards", "peak * utilisation"), of="seconds first", fails=LATER)
+
+
+@training_cost.right("operations as a whole number, beyond 64 bits")
+def _(params, tokens, peak, utilisation, cards, price):
+    operations = int(6 * params * tokens)
+    hours = operations / (peak * utilisation * cards) / 3600
+    return {"flops": operations, "days": hours / 24, "dollars": hours * cards * price}
 
 
 @training_cost.right("card-hours first")

@@ -3,6 +3,7 @@
 Everything is counted from the shape, nothing is built: `course_lib.scale` does the arithmetic.
 """
 
+import math
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -25,7 +26,7 @@ class Size:
     params: dict[str, int]
     bytes: dict[str, int]
     card_memory: float
-    days: float  # on CARDS cards
+    days: float  # on CARDS cards, comparisons of tokens included
 
     @property
     def total(self) -> int:
@@ -47,7 +48,9 @@ def measure(layers: int, width: int, vocabulary: int, context: int) -> Size:
     parts = counting.transformer_parts(shape)
     params = sum(parts.values())
     plan = flops.Plan(hardware.A100, CARDS, UTILISATION, price=0)
-    days = flops.training_cost(params, TOKENS_PER_PARAMETER * params, plan).days
+    tokens = TOKENS_PER_PARAMETER * params
+    by_rule = flops.training_cost(params, tokens, plan)
+    days = by_rule.days * (1 + flops.attention_flops(shape, tokens) / by_rule.flops)
     return Size({part: parts[part] for part in PARTS}, memory.training_bytes(shape, params, batch=1), hardware.A100.memory, days)
 
 
@@ -71,9 +74,9 @@ def share(part: float) -> str:
 
 
 def cards_filled(cards: float) -> str:
-    """3.1% of a card of 80 GB; 1.8 times a card of 80 GB; 37 cards of 80 GB."""
+    """3.1% of a card of 80 GB; 1.8 times a card of 80 GB; from ten on whole cards, as many as are needed."""
     if cards >= 10:
-        return f"{cards:,.0f} cards of 80 GB"
+        return f"{math.ceil(cards):,} cards of 80 GB"
     return f"{cards:.2g} times a card of 80 GB" if cards > 1 else f"{share(cards)} of a card of 80 GB"
 
 

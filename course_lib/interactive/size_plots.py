@@ -3,7 +3,7 @@
 Dimensions: N points, H hidden units, S splits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,10 +14,19 @@ PALE_GREY = "#E0E0E0"
 MARKS = (("o", BLUE), ("s", FAINT), ("D", INK), ("^", "#CC79A7"), ("v", VERMILION))
 
 
-def fence(points: np.ndarray, labels: np.ndarray, weight: np.ndarray, bias: np.ndarray, scores: np.ndarray, names: tuple[str, str]) -> Figure:
+def fence(
+    points: np.ndarray,
+    labels: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    scores: np.ndarray,
+    names: tuple[str, str],
+    score: Callable[[np.ndarray], np.ndarray],
+) -> Figure:
     """Left the plane with the line where each hidden unit begins to speak, right every point at its score.
 
-    points (N, 2), labels (N,) of 0 and 1, weight (2, H), bias (H,), scores (N,); names: of label 0 and label 1.
+    points (N, 2), labels (N,) of 0 and 1, weight (2, H), bias (H,), scores (N,); names: of label 0 and label 1;
+    score: (M, 2) → (M,), the score of any places; where it is 0, the fence is drawn, dashed.
     """
     figure = new_figure(9, 3.8)
     plane, line = figure.subplots(1, 2)
@@ -27,12 +36,17 @@ def fence(points: np.ndarray, labels: np.ndarray, weight: np.ndarray, bias: np.n
         foot = -shift / np.linalg.norm(column) * unit  # the point of the line that is nearest to the centre
         ends = foot + np.array([[-4], [4]]) * reach * np.array([-unit[1], unit[0]])
         plane.plot(*ends.T, color=INK, linewidth=1.5)
+    ticks = np.linspace(-reach, reach, 121)
+    places = np.stack(np.meshgrid(ticks, ticks), axis=-1)  # (121, 121, 2)
+    plane.contour(ticks, ticks, score(places.reshape(-1, 2)).reshape(places.shape[:2]), [0], colors=[INK], linestyles="--")
     for label, (marker, colour) in enumerate((("o", BLUE), ("^", ORANGE))):
         chosen = labels == label
         plane.plot(*points[chosen].T, marker, color=colour, markersize=4, label=names[label])
         height = label + np.random.default_rng(label).uniform(-0.35, 0.35, size=chosen.sum())
         line.plot(scores[chosen], height, marker, color=colour, markersize=4)
-    plane.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="x₁", ylabel="x₂", title="the input, and a line for each unit")
+    plane.set(
+        xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="x₁", ylabel="x₂", title="the input, a line for each unit, and the fence"
+    )
     plane.legend(loc="upper right", fontsize=9, framealpha=0.95)
     line.axvline(0, color=INK, linestyle="--")
     line.set(xlabel="score of the last layer", title="what the last layer says")

@@ -1,7 +1,7 @@
 """The shapes of well-known models, from their papers and published configurations. Nothing is counted here; `counting` does that.
 
-Sources: Devlin et al. (2018) for BERT, Radford et al. (2019) for GPT-2, Brown et al. (2020, table 2.1) for GPT-3, Touvron et al. (2023a, 2023b)
-for Llama, Jiang et al. (2023) for Mistral.
+Sources: Devlin et al. (2018) for BERT, Radford et al. (2019) for GPT-2, Brown et al. (2020, table 2.1) for GPT-3, Touvron et al. (2023a)
+for the first Llama, Jiang et al. (2023) for Mistral.
 """
 
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ GPT2_MEDIUM = _gpt("GPT-2 medium", 1024, 24, 16)
 GPT2_LARGE = _gpt("GPT-2 large", 1280, 36, 20)
 GPT2_XL = _gpt("GPT-2 XL", 1600, 48, 25)
 GPT3 = _gpt("GPT-3", 12_288, 96, 96, positions=2048)
-LLAMA_7B = TransformerShape("Llama 7B", "llama", 32_000, 4096, 4096, 11_008, 32, 32)
+LLAMA_7B = TransformerShape("Llama 7B", "llama", 32_000, 2048, 4096, 11_008, 32, 32)
 MISTRAL_7B = TransformerShape("Mistral 7B", "llama", 32_000, 32_768, 4096, 14_336, 32, 32, kv_heads=8)
 
 SHAPES = (BERT_BASE, BERT_LARGE, GPT2, GPT2_MEDIUM, GPT2_LARGE, GPT2_XL, LLAMA_7B, MISTRAL_7B, GPT3)

@@ -50,6 +50,14 @@ def test_close_takes_a_number_for_what_it_is(actual, expected):
     close(actual, expected)
 
 
+def test_close_takes_whole_numbers_beyond_64_bits_and_beyond_floats():
+    close(3 * 10**23, 3e23)
+    close([-(10**23), 2**64], [-1e23, 2.0**64])
+    close(3e23, 3 * 10**23)
+    assert "off by" in told(close, 3 * 10**23, 2e23)
+    assert told(close, 10**400, np.inf)
+
+
 @pytest.mark.parametrize(
     ("actual", "expected"),
     [

@@ -63,6 +63,13 @@ def test_a_caption_names_the_largest_part_and_says_whether_it_fits():
     assert "does not fit into one card" in large
 
 
+def test_the_days_count_the_comparisons_of_tokens_as_well_as_6nd():
+    short_texts, long_texts = (measure(12, 768, 256, context) for context in (128, 8192))
+    for size, context in ((short_texts, 128), (long_texts, 8192)):
+        work = (6 * size.total + 12 * 12 * 768 * context) * 20 * size.total
+        assert size.days == pytest.approx(work / (312e12 * 0.4 * 1024) / 86_400)
+
+
 def test_the_same_settings_give_the_same_bytes():
     values = scale_explorer().start()
     assert style.png(scale_explorer().draw(**values)) == style.png(scale_explorer().draw(**values))
@@ -87,7 +94,7 @@ def test_the_colours_of_the_two_groups_differ_in_grey_as_well():
         (share(0.0), "0.0%"),
         (cards_filled(0.038), "3.8% of a card of 80 GB"),
         (cards_filled(1.81), "1.8 times a card of 80 GB"),
-        (cards_filled(37.2), "37 cards of 80 GB"),
+        (cards_filled(37.2), "38 cards of 80 GB"),
         (duration(331), "331 days"),
         (duration(1.5), "36 hours"),
         (duration(0.01), "14.4 minutes"),

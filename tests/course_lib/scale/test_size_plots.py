@@ -10,12 +10,14 @@ from course_lib.metrics import mean_and_interval
 def test_a_fence_draws_each_line_where_its_unit_begins_to_speak():
     weight, bias = np.array([[3.0, 0.0], [4.0, -2.0]]), np.array([5.0, 1.0])  # 3x + 4y + 5 = 0 and -2y + 1 = 0
     points, labels = np.array([[0.0, 0.0], [1.0, 1.0], [-1.0, 1.0]]), np.array([0, 1, 1])
-    figure = fence(points, labels, weight, bias, scores=np.array([-1.0, 2.0, 3.0]), names=("in", "out"))
+    figure = fence(points, labels, weight, bias, np.array([-1.0, 2.0, 3.0]), ("in", "out"), score=lambda places: places[:, 0] - 0.5)
     plane, scores = figure.axes
     for line, column, shift in zip(plane.lines[:2], weight.T, bias, strict=True):
         x, y = line.get_data()
         assert np.allclose(column[0] * np.asarray(x) + column[1] * np.asarray(y) + shift, 0)
         assert np.hypot(np.diff(x), np.diff(y)) > 2 * np.diff(plane.get_xlim())  # long enough to cross the picture
+    (dashed,) = plane.collections
+    assert np.allclose(np.concatenate([path.vertices for path in dashed.get_paths()])[:, 0], 0.5)
     shown = np.concatenate([line.get_xdata() for line in scores.lines[:2]])
     assert np.array_equal(shown, [-1.0, 2.0, 3.0])
 
