@@ -20,6 +20,7 @@
 # (layers, softmax, cross-entropy, backpropagation) and from chapter 04 what SGD and Adam do. You do not need to have seen PyTorch before.
 
 # %%
+import copy
 import time
 from itertools import pairwise
 
@@ -135,6 +136,7 @@ def torch_gradients(params, x, labels):
     params: dict of tensors weight1 (D, H), bias1 (H,), weight2 (H, K), bias2 (K,); x (N, D); labels (N,)
     logits = ReLU(x @ weight1 + bias1) @ weight2 + bias2
     → (loss as a plain number, dict of gradients with the keys and shapes of params)
+    The caller's tensors are left unmarked, so that a second call gives the same gradients.
 
     >>> params = {"weight1": torch.ones(1, 1), "bias1": torch.zeros(1),
     ...           "weight2": torch.zeros(1, 2), "bias2": torch.zeros(2)}
@@ -191,7 +193,7 @@ print("adjustable numbers:", sum(p.numel() for p in net.parameters()))
 
 # %% exercise="MLP" minutes=10 level=1
 class MLP(nn.Module):
-    """nn.Linear layers with a ReLU between any two of them, and none after the last.
+    """nn.Linear layers, registered in the order of use, with a ReLU between any two of them and none after the last.
 
     sizes: [inputs, hidden, …, outputs], two or more numbers; x (N, inputs) → logits (N, outputs)
 
@@ -974,15 +976,20 @@ check("training.EarlyStopping", EarlyStopping)
 # For the last one, give every epoch a generator of its own: `torch.Generator().manual_seed(1000 * seed + epoch)`, handed to `torch.randperm`
 # as `generator=`. Then step 100 can look up its batch without having lived through the 99 before it.
 #
+# And a trap: a network's `load_state_dict` copies numbers into the network, an optimiser's **keeps the very tensors** that it is given, and its
+# next step writes into them. Hand it `copy.deepcopy(...)`, or whoever goes on twice from the same checkpoint gets two different runs.
+#
 # If all four are kept, the interrupted run is not *similar* to the uninterrupted one. It is the same, **bit for bit**. (On a processor. A
 # graphics card has a generator of its own, `torch.cuda.get_rng_state()`, and some of its kernels add in an order that varies.)
 
 
 # %% exercise="train_steps" minutes=20 level=3
-def train_steps(build, x, y, *, steps, batch_size, lr, seed, checkpoint=None):
-    """Train for `steps` more steps with Adam and cross-entropy; a step is one batch, an epoch goes once through all rows.
+def train_steps(build, x, y, checkpoint=None, *, steps, batch_size, lr, seed):
+    """Train for `steps` more steps with Adam and cross-entropy; a step is one batch in training mode, an epoch
+    goes once through all rows, in a random order of its own.
 
-    checkpoint: None to begin, from the seed; or what an earlier call returned, to go on from there, also in mid-epoch
+    checkpoint: None to begin, from the seed; or what an earlier call returned, to go on from there, also in mid-epoch.
+    It is left as it was, so that one can go on from it twice.
     → {"step": steps done in all, "weights": state dict, "optimizer": the optimiser's, "random": torch's generator}
     Cut a run anywhere: train_steps(…, steps=7) and steps=3, then steps=4 from its checkpoint, give equal weights.
     """
@@ -994,7 +1001,7 @@ def train_steps(build, x, y, *, steps, batch_size, lr, seed, checkpoint=None):
     if checkpoint is not None:  # after building, which has drawn random weights
         done = checkpoint["step"]
         net.load_state_dict(checkpoint["weights"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
+        optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer"]))
         torch.set_rng_state(checkpoint["random"])
 
     steps_per_epoch = -(-len(x) // batch_size)  # rounded up: the last batch may be smaller
