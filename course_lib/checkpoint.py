@@ -32,7 +32,7 @@ def set_random_state(state: dict[str, Any]) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     keys, *rest = state["numpy"]
-    np.random.set_state(("MT19937", keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    np.random.set_state(("MT19937", keys.cpu().numpy().astype(np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(state["torch"].cpu())
     if state["cuda"]:
         if torch.cuda.device_count() < len(state["cuda"]):
@@ -49,11 +49,14 @@ def take_checkpoint(net: nn.Module, optimizer: torch.optim.Optimizer, **extra: A
 
 
 def restore(checkpoint: Checkpoint, net: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put a run's state back into a network and an optimiser that were built as they were then. What else was stored is the caller's to read."""
+    """Put a run's state back into a network and an optimiser that were built as they were then. What else was stored is the caller's to read.
+
+    The optimiser gets a copy: it keeps the tensors that it is given and its next step writes into them, where a network copies.
+    """
     if missing := {"weights", "optimizer", "random"} - checkpoint.keys():
         raise ValueError(f"the checkpoint lacks {sorted(missing)}; it has {sorted(checkpoint)}")
     net.load_state_dict(checkpoint["weights"])
-    optimizer.load_state_dict(checkpoint["optimizer"])
+    optimizer.load_state_dict(copied(checkpoint["optimizer"]))
     set_random_state(checkpoint["random"])
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from autograder.checking import accuracy, at_most, case, close, exercise, holds, inputs_unchanged, same
 from course_lib import nets
 from course_lib.data import digits
+from course_lib.probe import input_slopes
 
 TRAIN = ("course_lib.train", "course_lib.checkpoint")
 WIDTHS = (7, 6, 5, 4)
@@ -293,8 +294,9 @@ def mend_loss(student, rng):
         close(student.mend_loss(torch.tensor([[40.0], [-40.0]]), torch.tensor([1, 0])), torch.tensor(0.0), atol=1e-6)
     with case(WRONG_SURE, hint="Leave the sigmoid to the loss: on its way through a probability, a large logit is rounded to 0 or 1."):
         close(student.mend_loss(torch.tensor([[300.0], [-500.0]]), torch.tensor([0, 1])), torch.tensor(400.0))
-    with case(BATCH_LOSS):
+    with case(BATCH_LOSS, hint="A batch of one row is a batch too: squeeze(1) drops the second axis, squeeze() every axis of length 1."):
         close(student.mend_loss(logits, labels), F.binary_cross_entropy_with_logits(logits[:, 0], labels.float()))
+        close(student.mend_loss(torch.zeros(1, 1), torch.tensor([1])), torch.tensor(math.log(2)))
     with case(PAIRS, hint="(N, 1) beside (N,) broadcasts to an N × N table. Give both the same shape."):
         two = torch.tensor([[30.0], [-30.0]])
         close(student.mend_loss(two, torch.tensor([1, 0])), torch.tensor(0.0), atol=1e-6)
@@ -317,6 +319,11 @@ mend_loss.slip(
 @mend_loss.wrong("a sigmoid before a loss that takes logits, as it was found", fails=(UNSURE, SURE, WRONG_SURE, BATCH_LOSS, PAIRS))
 def _(logits, labels):
     return F.binary_cross_entropy_with_logits(torch.sigmoid(logits)[:, 0], labels.float())
+
+
+@mend_loss.wrong("squeeze() without an axis, which a batch of one row does not survive", fails=BATCH_LOSS)
+def _(logits, labels):
+    return F.binary_cross_entropy_with_logits(logits.squeeze(), labels.float())
 
 
 @mend_loss.wrong("through rounded probabilities", fails=WRONG_SURE)
@@ -349,8 +356,13 @@ def mend_steps(student, rng):
         found, losses = student.mend_steps(build, weights, x, y, lr=lr, steps=0)
         same(found, weights)
         same(losses, [])
-    with case(STEP, hint="optimizer.step() moves by the gradients that backward() left in .grad."):
+    with case(
+        STEP,
+        hint="optimizer.step() moves by lr times the gradients in .grad; a new network is in training mode, as it should be here.",
+    ):
         close(student.mend_steps(build, weights, x, y, lr=lr, steps=1)[0], chain[1], rtol=1e-3, atol=1e-5)
+        state = drawn(nets.norm_net, rng)
+        close(student.mend_steps(nets.norm_net, state, x, y, lr=0.1, steps=1)[0], one_step(nets.norm_net, state, x, y, 0.1)[1], rtol=1e-3, atol=1e-5)
     with case(STEPS, hint="backward() adds to what is in .grad. Who empties it, and when?"):
         close(student.mend_steps(build, weights, x, y, lr=lr, steps=3)[0], chain[3], rtol=1e-3, atol=1e-4)
     with case(LOSSES, hint="If the first two are right and the third is not, the second step went wrong."):
@@ -396,8 +408,10 @@ mend_steps.slip(
     of=EMPTIED,
     fails=(STEPS, LOSSES),
 )
+mend_steps.slip("a learning rate of its own", ("lr=lr", "lr=0.3"), of=EMPTIED, fails=STEP)
+mend_steps.slip("in evaluation mode", ("    losses = []\n", "    losses = []\n    net.eval()\n"), of=EMPTIED, fails=STEP)
 mend_steps.slip(
-    "the loss after the step", ("losses.append(loss.item())", "losses.append(F.cross_entropy(net(x), y).item())"), of=EMPTIED, fails=LOSSES
+    "the loss after the step", ("losses.append(loss.item())", "losses.append(F.cross_entropy(net(x), y).item())"), of=EMPTIED, fails=(STEP, LOSSES)
 )
 
 
@@ -498,7 +512,10 @@ def evaluate(student, rng):
     with case(SHARE, hint="argmax over the classes, compared with y; right rows divided by all rows."):
         found = student.evaluate(build, weights, x, y, loss=F.cross_entropy, batch_size=4)
         close(found["accuracy"], 6 / 11, rtol=1e-5)
-    with case(ONE_LOGIT, hint="argmax over a single column is always 0. A probability above one half is a logit above 0."):
+    with case(
+        ONE_LOGIT,
+        hint="argmax over a single column is always 0. A probability above one half is a logit above 0. The loss takes logits too.",
+    ):
         single = drawn(nets.tumour_net, rng)
         rows = tensor(rng, 10, 30)
         logits = logits_of(nets.tumour_net, single, rows)
@@ -509,6 +526,7 @@ def evaluate(student, rng):
         wanted[near_zero] = 1 - wanted[near_zero]
         found = student.evaluate(nets.tumour_net, single, rows, wanted, loss=F.binary_cross_entropy_with_logits, batch_size=4)
         close(found["accuracy"], 0.7, rtol=1e-5)
+        close(found["loss"], F.binary_cross_entropy_with_logits(logits, wanted).item(), rtol=1e-4)
         shifted = {**single, "4.bias": single["4.bias"] + 0.25 - logits.max()}
         low = logits_of(nets.tumour_net, shifted, rows)
         found = student.evaluate(nets.tumour_net, shifted, rows, (low > 0).float(), loss=F.binary_cross_entropy_with_logits, batch_size=4)
@@ -546,7 +564,7 @@ evaluate.slip(
     (".item() * len(rows)", ".item()"),
     ("total / len(x)", "total / len(range(0, len(x), batch_size))"),
     of=SUMS,
-    fails=(ROW_MEAN, USED),
+    fails=(ROW_MEAN, ONE_LOGIT, USED),
 )
 evaluate.slip(
     "the last batch dropped",
@@ -554,7 +572,7 @@ evaluate.slip(
     of=SUMS,
     fails=(ONE_BATCH, ROW_MEAN, SHARE, ONE_LOGIT, USED),
 )
-evaluate.slip("means added up", (".item() * len(rows)", ".item()"), of=SUMS, fails=(ONE_BATCH, ROW_MEAN, USED))
+evaluate.slip("means added up", (".item() * len(rows)", ".item()"), of=SUMS, fails=(ONE_BATCH, ROW_MEAN, ONE_LOGIT, USED))
 evaluate.slip(
     "argmax over a single column",
     ("(logits > 0).float() if logits.shape[1] == 1 else logits.argmax(dim=1)", "logits.argmax(dim=1, keepdim=logits.shape[1] == 1)"),
@@ -564,6 +582,12 @@ evaluate.slip(
 evaluate.slip("logits compared with one half", ("logits > 0", "logits > 0.5"), of=SUMS, fails=ONE_LOGIT)
 evaluate.slip(
     "a loss of its own", ("loss(logits, wanted)", "(F.cross_entropy if logits.shape[1] > 1 else loss)(logits, wanted)"), of=SUMS, fails=ONE_BATCH
+)
+evaluate.slip(
+    "a sigmoid before the loss of a single output",
+    ("loss(logits, wanted)", "loss(logits.sigmoid() if logits.shape[1] == 1 else logits, wanted)"),
+    of=SUMS,
+    fails=ONE_LOGIT,
 )
 evaluate.slip("rounded to whole rows", ("right / len(x)", "right // len(x)"), of=SUMS, fails=(SHARE, ONE_LOGIT))
 
@@ -575,6 +599,9 @@ def _(build, weights, x, y, *, loss, batch_size=256):
     logits = torch.func.functional_call(net.eval(), weights, (x,)).detach()
     answers = torch.sigmoid(logits).round() if logits.shape[1] == 1 else logits.argmax(1)
     return {"loss": float(loss(logits, y)), "accuracy": torch.mean((answers == y).double()).item()}
+
+
+LEARNT_FROM = "validation rows are judged after every epoch, and never learnt from"
 
 
 @exercise("training.fit", points=5, seconds=10, reference=TRAIN)
@@ -589,12 +616,13 @@ def fit(student, rng):
         return student.fit(build, x[:rows], y[:rows], epochs=epochs, seed=seed, **{**plain, **named})[0]
 
     with case(
-        "a batch larger than the data: one step of the optimiser that was handed over", hint="optimizer(net.parameters(), lr=lr, weight_decay=…)"
+        "a batch larger than the data: one step of the optimiser that was handed over",
+        hint="optimizer(net.parameters(), lr=lr, weight_decay=…), and loss(logits, y) for the loss that was handed over.",
     ):
         start, found = (after(epochs, 5, batch_size=64) for epochs in range(2))
         close(found, one_step(build, start, x, y, 0.2)[1], rtol=1e-3, atol=1e-5)
-        start, found = (after(epochs, 5, batch_size=64, weight_decay=0.3) for epochs in range(2))
-        close(found, one_step(build, start, x, y, 0.2, weight_decay=0.3)[1], rtol=1e-3, atol=1e-5)
+        start, found = (after(epochs, 5, batch_size=64, weight_decay=0.3, loss=F.multi_margin_loss) for epochs in range(2))
+        close(found, one_step(build, start, x, y, 0.2, F.multi_margin_loss, weight_decay=0.3)[1], rtol=1e-3, atol=1e-5)
     with case("one epoch: every row once, and a step after every batch", hint="Five rows in batches of 2 make three steps: 2, 2 and 1 rows."):
         start, found = (after(epochs, 5, batch_size=2, seed=1) for epochs in range(2))
         holds(
@@ -609,6 +637,7 @@ def fit(student, rng):
             holds(None not in pair, "An epoch did not go through all four rows, one step for each.")
             pairs.append(pair)
         holds(any(one != other for one, other in pairs), "Every second epoch went through the rows in the order of the first.")
+        holds(any(pair != pairs[0] for pair in pairs), "Three seeds went through the rows in the same orders.")
     with case(
         "the same seed gives the same weights, another seed others", hint="torch.manual_seed(seed) before build(), and no other source of chance."
     ):
@@ -629,7 +658,7 @@ def fit(student, rng):
         close(still, [values[0]], rtol=1e-3)
     with case(
         "the history: validation as `evaluate` would give it, at the end of every epoch",
-        hint="Validate in evaluation mode, after the epoch's last step.",
+        hint="Validate in evaluation mode, after each epoch's last step; with a single output, a logit above 0 means class 1.",
     ):
         x_val, y_val = tensor(rng, 7, 64), classes(rng, 7)
         for noisy in (nets.norm_net, nets.dropout_net):
@@ -638,6 +667,19 @@ def fit(student, rng):
             same([len(history["val_loss"]), len(history["val_accuracy"])], [2, 2], "the lengths of val_loss and val_accuracy")
             close(history["val_loss"][-1], F.cross_entropy(logits, y_val).item(), rtol=1e-3)
             close(history["val_accuracy"][-1], (logits.argmax(1) == y_val).double().mean().item(), rtol=1e-5)
+        rows, labels = tensor(rng, 6, 30), torch.ones(6, 1)  # all of class 1, so that two large steps are enough to say so
+        named = {**plain, "loss": F.binary_cross_entropy_with_logits, "lr": 1.0, "batch_size": 64, "seed": 3}
+        weights, history = student.fit(nets.tumour_net, rows, labels, epochs=2, validation=(rows, labels), **named)
+        logits = logits_of(nets.tumour_net, weights, rows)
+        close(history["val_loss"][-1], F.binary_cross_entropy_with_logits(logits, labels).item(), rtol=1e-3)
+        close(history["val_accuracy"][-1], ((logits > 0) == labels).double().mean().item(), rtol=1e-5)
+    with case(LEARNT_FROM, hint="Validation only asks: no step, and its figures are of the epoch that has just ended."):
+        x_val, y_val = tensor(rng, 7, 64), classes(rng, 7)
+        chain = [student.fit(build, x, y, epochs=epochs, batch_size=64, validation=(x_val, y_val), **plain) for epochs in range(3)]
+        for (before, _), (behind, history) in itertools.pairwise(chain):
+            close(behind, one_step(build, before, x, y, 0.2)[1], rtol=1e-3, atol=1e-5)
+            wanted = [F.cross_entropy(logits_of(build, weights, x_val), y_val).item() for weights, _ in chain[1:]]
+            close(history["val_loss"], wanted[: len(history["val_loss"])], rtol=1e-3)
     with case(
         "dropout is on in training, also after a validation",
         hint="Validation leaves a network in evaluation mode: net.train() at every epoch's start.",
@@ -711,7 +753,8 @@ def _(build, x, y, *, loss, epochs, batch_size, lr, weight_decay=0.0, seed=0, op
             with torch.no_grad():
                 logits = net(validation[0])
                 history["val_loss"].append(loss(logits, validation[1]).item())
-                history["val_accuracy"].append((logits.argmax(1) == validation[1]).double().mean().item())
+                answers = logits > 0 if logits.shape[1] == 1 else logits.argmax(1)
+                history["val_accuracy"].append((answers == validation[1]).double().mean().item())
     return net.state_dict(), history
 
 
@@ -725,19 +768,73 @@ VALIDATED = "the history: validation as `evaluate` would give it, at the end of 
 DROPPED = "dropout is on in training, also after a validation"
 READS = "reads held-out digits: 92% on average over 3 seeds"
 ORDER = "order = torch.randperm(len(x))"
-fit.slip("gradients never emptied", ("            mover.zero_grad()\n", ""), of=LOOP, fails=(EVERY_ROW, NEW_ORDER, HISTORY, READS))
+fit.slip("gradients never emptied", ("            mover.zero_grad()\n", ""), of=LOOP, fails=(EVERY_ROW, NEW_ORDER, HISTORY, LEARNT_FROM, READS))
 fit.slip("rows never shuffled", (ORDER, "order = torch.arange(len(x))"), of=LOOP, fails=NEW_ORDER)
+fit.slip(
+    "forwards and backwards in turn",
+    (ORDER, "order = torch.arange(len(x)) if _epoch % 2 else torch.arange(len(x)).flip(0)"),
+    of=LOOP,
+    fails=NEW_ORDER,
+)
+fit.slip(
+    "orders from a generator that knows the epoch, not the seed",
+    (ORDER, "order = torch.randperm(len(x), generator=torch.Generator().manual_seed(_epoch))"),
+    of=LOOP,
+    fails=NEW_ORDER,
+)
+fit.slip(
+    "a loss of its own for many outputs",
+    ("value = loss(net(x[batch]), y[batch])", "value = (loss if y.ndim == 2 else F.cross_entropy)(net(x[batch]), y[batch])"),
+    of=LOOP,
+    fails=ONE_STEP,
+)
+fit.slip(
+    "a step on the validation rows after every epoch",
+    (
+        "            net.eval()\n",
+        "            mover.zero_grad()\n            loss(net(validation[0]), validation[1]).backward()\n"
+        "            mover.step()\n            net.eval()\n",
+    ),
+    of=LOOP,
+    fails=LEARNT_FROM,
+)
+fit.slip(
+    "validated once, at the end, and repeated",
+    (
+        "    return net.state_dict(), history",
+        "    for name in ('val_loss', 'val_accuracy'):\n        history[name] = history[name][-1:] * len(history[name])\n"
+        "    return net.state_dict(), history",
+    ),
+    of=LOOP,
+    fails=LEARNT_FROM,
+)
+fit.slip(
+    "validated by argmax over a single column",
+    ("logits > 0 if logits.shape[1] == 1 else logits.argmax(1)", "logits.argmax(1, keepdim=logits.shape[1] == 1)"),
+    of=LOOP,
+    fails=VALIDATED,
+)
 fit.slip("training mode only before the first epoch", ("        net.train()\n", ""), of=LOOP, fails=DROPPED)
 fit.slip("validated in training mode", ("            net.eval()\n", ""), of=LOOP, fails=VALIDATED)
 fit.slip(
     "rows shuffled, labels not",
     ("y[batch])\n            value", "y[: len(batch)])\n            value"),
     of=LOOP,
-    fails=(ONE_STEP, EVERY_ROW, NEW_ORDER, HISTORY, READS),
+    fails=(ONE_STEP, EVERY_ROW, NEW_ORDER, HISTORY, LEARNT_FROM, READS),
 )
-fit.slip("the seed ignored", ("torch.manual_seed(seed)", "torch.seed()"), of=LOOP, fails=(ONE_STEP, EVERY_ROW, NEW_ORDER, SEEDED, HISTORY, DROPPED))
+fit.slip(
+    "the seed ignored",
+    ("torch.manual_seed(seed)", "torch.seed()"),
+    of=LOOP,
+    fails=(ONE_STEP, EVERY_ROW, NEW_ORDER, SEEDED, HISTORY, LEARNT_FROM, DROPPED),
+)
 fit.slip("the weight decay forgotten", (", weight_decay=weight_decay)", ")"), of=LOOP, fails=ONE_STEP)
-fit.slip("an optimiser of its own", ("mover = optimizer(", "mover = torch.optim.Adam("), of=LOOP, fails=(ONE_STEP, EVERY_ROW, NEW_ORDER, HISTORY))
+fit.slip(
+    "an optimiser of its own",
+    ("mover = optimizer(", "mover = torch.optim.Adam("),
+    of=LOOP,
+    fails=(ONE_STEP, EVERY_ROW, NEW_ORDER, HISTORY, LEARNT_FROM),
+)
 fit.slip("the last batch's loss as the epoch's", ("total += value.item() * len(batch)", "total = value.item() * len(x)"), of=LOOP, fails=HISTORY)
 fit.slip(
     "the mean of the batches' means",
@@ -776,7 +873,8 @@ def _(build, x, y, *, loss, epochs, batch_size, lr, weight_decay=0.0, seed=0, op
             logits = net(validation[0]).detach()
             net.train()
             val_losses.append(float(loss(logits, validation[1])))
-            val_accuracies.append(float(torch.mean((logits.argmax(1) == validation[1]).float())))
+            said = (logits.sigmoid() > 0.5).float() if logits.shape[1] == 1 else logits.argmax(1)
+            val_accuracies.append(float(torch.mean((said == validation[1]).float())))
     return net.state_dict(), {"loss": losses, "val_loss": val_losses, "val_accuracy": val_accuracies}
 
 
@@ -812,7 +910,7 @@ def initial_weights(student, rng):
         sizes = [96, 192] * 25 + [96]
         signal = tensor(rng, 200, 96)
         for weight in weights_of(sizes, "relu"):
-            signal = torch.relu(signal @ weight.T)
+            signal = torch.relu(signal @ weight.to(signal.dtype).T)
         growth = float(signal.square().mean().sqrt())
         holds(0.05 < growth < 20, f"After 50 layers the numbers are {growth:.1e} times their first size.")
     with case("the same seed the same weights; another seed, or another layer, others", hint="One generator for all layers, seeded once."):
@@ -868,6 +966,16 @@ def _(widths, activation, seed):
     return weights
 
 
+@initial_weights.right("normal, drawn by NumPy in double precision")
+def _(widths, activation, seed):
+    rng = np.random.default_rng(seed)
+    variance = {"relu": 2, "tanh": 1}
+    return [torch.from_numpy(rng.normal(0, math.sqrt(variance[activation] / n_in), size=(n_out, n_in))) for n_in, n_out in itertools.pairwise(widths)]
+
+
+SLOPES = "in training, slopes pass through the batch's mean and variance"
+
+
 @exercise("training.BatchNorm", points=5, seconds=4, reference="course_lib.normalise")
 def BatchNorm(student, rng):
     """Batch normalisation, as a module with two modes."""
@@ -898,10 +1006,24 @@ def BatchNorm(student, rng):
         "its state: weight, bias, running_mean, running_var",
         hint="nn.Parameter is learnt; register_buffer is remembered. A plain attribute is neither.",
     ):
-        state = student.BatchNorm(6).state_dict()
+        mine = student.BatchNorm(6)
+        state = mine.state_dict()
         wanted = {"bias": torch.zeros(6), "running_mean": torch.zeros(6), "running_var": torch.ones(6), "weight": torch.ones(6)}
         close({name: state[name] for name in wanted}, wanted)
-    with case("every batch moves the running averages a tenth of the way", hint="new = 0.9 old + 0.1 batch; the variance with divisor N - 1."):
+        for name in ("weight", "bias"):
+            close(mine.get_parameter(name), wanted[name])
+        for name in ("running_mean", "running_var"):
+            close(mine.get_buffer(name), wanted[name])
+    with case(
+        SLOPES, hint="Mean and variance depend on every row: detach() or torch.no_grad() has no place where they are computed for the formula."
+    ):
+        mine, other = ours(weight=weight), theirs(weight=weight)
+        mine.apply(input_slopes)
+        close(mine.slopes, input_slopes(other), rtol=1e-2, atol=1e-2)
+    with case(
+        "every batch moves the running averages a tenth of the way",
+        hint="new = 0.9 old + 0.1 batch, under torch.no_grad(), so that no graph is kept; the variance with divisor N - 1.",
+    ):
         mine, other = student.BatchNorm(6), theirs()
         for rows in (x, 2 * x[:5] + 1, x[3:]):
             mine(rows)
@@ -909,6 +1031,8 @@ def BatchNorm(student, rng):
         state = mine.state_dict()
         for name in ("running_mean", "running_var"):
             close(state[name], other.state_dict()[name], rtol=1e-3, atol=1e-4)
+        mine.apply(input_slopes)
+        mine.apply(copy.deepcopy)  # torch refuses to copy a tensor that is part of a graph
     with case("in evaluation: by the running averages, and a single row will do", hint="`self.training` is False after net.eval()."):
         state = {"weight": weight, "bias": bias, "running_mean": tensor(rng, 6), "running_var": tensor(rng, 6).square() + 0.5}
         mine, other = ours(**state), theirs(**state)
@@ -971,7 +1095,7 @@ BatchNorm.slip(
     ("x.var(dim=0, unbiased=False)", "x.var(dim=1, unbiased=False, keepdim=True)"),
     ("0.1 * mean)", "0.1 * x.mean(dim=0))"),
     of=DEFINED,
-    fails=(TRAINING, CONSTANT, SCALED),
+    fails=(TRAINING, CONSTANT, SCALED, SLOPES),
 )
 BatchNorm.slip(
     "the running averages as plain attributes",
@@ -980,7 +1104,28 @@ BatchNorm.slip(
     of=DEFINED,
     fails=(STATE, RUNNING, EVALUATION),
 )
-BatchNorm.slip("divided by the variance", ("torch.sqrt(var + 1e-5)", "(var + 1e-5)"), of=DEFINED, fails=(TRAINING, CONSTANT, SCALED, EVALUATION))
+BatchNorm.slip(
+    "divided by the variance", ("torch.sqrt(var + 1e-5)", "(var + 1e-5)"), of=DEFINED, fails=(TRAINING, CONSTANT, SCALED, SLOPES, EVALUATION)
+)
+BatchNorm.slip(
+    "cut off from mean and variance", ("torch.sqrt(var", "torch.sqrt(var.detach()"), ("(x - mean)", "(x - mean.detach())"), of=DEFINED, fails=SLOPES
+)
+BatchNorm.slip("cut off from the variance", ("torch.sqrt(var", "torch.sqrt(var.detach()"), of=DEFINED, fails=SLOPES)
+BatchNorm.slip(
+    "scale and shift remembered, not learnt",
+    ("self.weight = nn.Parameter(torch.ones(features))", 'self.register_buffer("weight", torch.ones(features))'),
+    ("self.bias = nn.Parameter(torch.zeros(features))", 'self.register_buffer("bias", torch.zeros(features))'),
+    of=DEFINED,
+    fails=STATE,
+)
+BatchNorm.slip(
+    "the running averages for the optimiser to move",
+    ('self.register_buffer("running_mean", torch.zeros(features))', "self.running_mean = nn.Parameter(torch.zeros(features))"),
+    ('self.register_buffer("running_var", torch.ones(features))', "self.running_var = nn.Parameter(torch.ones(features))"),
+    of=DEFINED,
+    fails=STATE,
+)
+BatchNorm.slip("the running averages in the graph", ("with torch.no_grad():", "if True:"), of=DEFINED, fails=RUNNING)
 BatchNorm.slip("no eps", ("var + 1e-5", "var"), of=DEFINED, fails=CONSTANT)
 BatchNorm.slip(
     "shifted before it is scaled",
@@ -989,7 +1134,7 @@ BatchNorm.slip(
     of=DEFINED,
     fails=(SCALED, EVALUATION),
 )
-BatchNorm.slip("divided with N - 1", ("x.var(dim=0, unbiased=False)", "x.var(dim=0)"), of=DEFINED, fails=(TRAINING, CONSTANT, SCALED))
+BatchNorm.slip("divided with N - 1", ("x.var(dim=0, unbiased=False)", "x.var(dim=0)"), of=DEFINED, fails=(TRAINING, CONSTANT, SCALED, SLOPES))
 BatchNorm.slip("the biased variance remembered", ("0.1 * x.var(dim=0))", "0.1 * var)"), of=DEFINED, fails=RUNNING)
 
 
@@ -1115,15 +1260,59 @@ MOMENTS = "the optimiser's memory goes on too"
 CHANCE = "dropout goes on where it was, whatever was drawn in between"
 
 
+ADAM = "every step is Adam's, on a batch of its own; an epoch is all rows once, in a new random order"
+LEFT = "the checkpoint that it goes on from is left as it was"
+
+
+def batches_of(build, chain, x, y, batch_size, lr):
+    """The rows of each step, if every step from state to state of the chain is Adam's on rows that its epoch had not yet taken.
+
+    Ends before the first step that is not. A batch's gradient is the mean of its rows', so each row is differentiated once for all batches.
+    """
+    net = build()
+    names = [name for name, _ in net.named_parameters()]
+    taken, left, mean, squares = [], (), torch.zeros(()), torch.zeros(())
+    for step, (before, behind) in enumerate(itertools.pairwise(chain), start=1):
+        left = left or tuple(range(len(x)))
+        net.load_state_dict(before)
+        slopes = [torch.autograd.grad(F.cross_entropy(net(x[[row]]), y[[row]]), list(net.parameters())) for row in left]
+        table = dict(zip(left, (torch.cat([slope.flatten() for slope in row]) for row in slopes), strict=True))
+        moved = torch.cat([(behind[name] - before[name]).flatten() for name in names])
+        found = []
+        for batch in itertools.combinations(left, min(batch_size, len(left))):
+            slope = sum(table[row] for row in batch) / len(batch)
+            new_mean, new_squares = 0.9 * mean + 0.1 * slope, 0.999 * squares + 0.001 * slope**2
+            wanted = -lr * new_mean / (1 - 0.9**step) / ((new_squares / (1 - 0.999**step)).sqrt() + 1e-8)
+            found.append((float((moved - wanted).abs().mean()), batch, new_mean, new_squares))
+        far, batch, mean, squares = min(found, key=lambda item: item[0])
+        if not far < 0.03 * lr:
+            break
+        taken.append(batch)
+        left = tuple(row for row in left if row not in batch)
+    return taken
+
+
 @exercise("training.train_steps", points=5, seconds=10, reference=TRAIN)
 def train_steps(student, rng):
     """Training that can be cut off anywhere."""
     load_optimisers()
     x, y = tensor(rng, 5, 64), classes(rng, 5)
 
-    def run(build, steps, checkpoint=None, seed=7):
-        return student.train_steps(build, x, y, steps=steps, batch_size=2, lr=0.01, seed=seed, checkpoint=checkpoint)
+    def run(build, steps, checkpoint=None, seed=7, lr=0.01):
+        return student.train_steps(build, x, y, checkpoint, steps=steps, batch_size=2, lr=lr, seed=seed)
 
+    with case(
+        ADAM, hint="Rows and labels of one batch, cross-entropy of the logits, zero_grad, backward, a step of Adam; five rows in twos are 2, 2 and 1."
+    ):
+        orders = []
+        for seed, lr in enumerate((0.01, 0.003, 0.01)):
+            chain = [run(nets.digit_net, steps, seed=seed, lr=lr)["weights"] for steps in range(7)]
+            orders.append(batches_of(nets.digit_net, chain, x, y, 2, lr))
+            holds(
+                len(orders[-1]) == 6, f"Step {len(orders[-1]) + 1} is no step of Adam, at the rate {lr}, on rows that this epoch had not yet taken."
+            )
+        holds(any(order[:3] != order[3:] for order in orders), "Every second epoch took the batches of the first.")
+        holds(any(order != orders[0] for order in orders), "Three seeds took the same batches.")
     with case(COUNTS, hint='A dict with "step", "weights", "optimizer" and "random".'):
         start, whole = run(nets.digit_net, 0), run(nets.digit_net, 4)
         same([start["step"], whole["step"]], [0, 4], "the counts")
@@ -1133,6 +1322,10 @@ def train_steps(student, rng):
     with case(RESUMED, hint="Weights, optimiser, generator and step: all four must be put back."):
         whole, part = run(nets.digit_net, 6), run(nets.digit_net, 3)
         same(run(nets.digit_net, 3, part)["weights"], whole["weights"], "the resumed run's state dict")
+    with case(LEFT, hint="An optimiser's load_state_dict keeps the tensors that it is given, and the next step writes into them. Hand it a copy."):
+        part = run(nets.digit_net, 1)
+        same(run(nets.digit_net, 1, part)["step"], 2, "the count")
+        inputs_unchanged(student)
     with case(
         ANYWHERE, hint="Step 4 of an epoch of 3 steps is the first of epoch 1. Which rows come next must follow from the step and the seed alone."
     ):
@@ -1156,7 +1349,15 @@ def train_steps(student, rng):
         holds(not torch.equal(mixed["weights"]["0.weight"], honest["weights"]["0.weight"]), "Another optimiser's memory made no difference.")
         whole = run(nets.digit_net, 3)
         same(honest["weights"], whole["weights"], "the resumed run's state dict")
-    with case(CHANCE, hint="torch.get_rng_state() goes into the checkpoint; torch.set_rng_state(...) comes after the network is built."):
+    with case(
+        CHANCE, hint="Training mode; torch.get_rng_state() goes into the checkpoint; torch.set_rng_state(...) comes after the network is built."
+    ):
+        start, moved = (
+            student.train_steps(nets.dropout_net, x[:1], y[:1], steps=steps, batch_size=1, lr=0.01, seed=7)["weights"] for steps in range(2)
+        )
+        active = torch.relu(x[:1] @ start["0.weight"].T + start["0.bias"])[0] > 1e-3
+        still = (start["3.weight"] == moved["3.weight"]).all(dim=0)
+        holds(bool((active & still).any()), "In a step, no hidden unit was dropped.")
         whole, part = run(nets.dropout_net, 6), run(nets.dropout_net, 2)
         run(nets.dropout_net, 5, seed=99)
         resumed = run(nets.dropout_net, 4, part)
@@ -1165,7 +1366,7 @@ def train_steps(student, rng):
 
 
 @train_steps.right("all four put back")
-def _(build, x, y, *, steps, batch_size, lr, seed, checkpoint=None):
+def _(build, x, y, checkpoint=None, *, steps, batch_size, lr, seed):
     torch.manual_seed(seed)
     net = build()
     optimizer = torch.optim.Adam(net.parameters(), lr=lr)
@@ -1173,7 +1374,7 @@ def _(build, x, y, *, steps, batch_size, lr, seed, checkpoint=None):
     if checkpoint is not None:
         step = checkpoint["step"]
         net.load_state_dict(checkpoint["weights"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
+        optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer"]))
         torch.set_rng_state(checkpoint["random"])
     per_epoch = -(-len(x) // batch_size)
     for step in range(step, step + steps):  # noqa: B020
@@ -1190,13 +1391,13 @@ def _(build, x, y, *, steps, batch_size, lr, seed, checkpoint=None):
 ALL_FOUR = "all four put back"
 train_steps.slip(
     "weights alone",
-    ('        optimizer.load_state_dict(checkpoint["optimizer"])\n        torch.set_rng_state(checkpoint["random"])\n', ""),
+    ('        optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer"]))\n        torch.set_rng_state(checkpoint["random"])\n', ""),
     of=ALL_FOUR,
     fails=(RESUMED, ANYWHERE, MOMENTS, CHANCE),
 )
 train_steps.slip(
     "the optimiser forgotten",
-    ('        optimizer.load_state_dict(checkpoint["optimizer"])\n', ""),
+    ('        optimizer.load_state_dict(copy.deepcopy(checkpoint["optimizer"]))\n', ""),
     of=ALL_FOUR,
     fails=(RESUMED, ANYWHERE, MOMENTS, CHANCE),
 )
@@ -1227,18 +1428,46 @@ train_steps.slip(
     of=ALL_FOUR,
     fails=CHANCE,
 )
-train_steps.slip("steps not added up", ('"step": done', '"step": steps'), of=ALL_FOUR, fails=(ANYWHERE, CONTINUES))
+train_steps.slip(
+    "steps written into the caller's checkpoint",
+    ('copy.deepcopy(checkpoint["optimizer"])', 'checkpoint["optimizer"]'),
+    of=ALL_FOUR,
+    fails=LEFT,
+)
+train_steps.slip("rows shuffled, labels not", ("y[batch])", "y[: len(batch)])"), of=ALL_FOUR, fails=ADAM)
+train_steps.slip("always the first batch", ("order[place * batch_size : (place + 1) * batch_size]", "order[:batch_size]"), of=ALL_FOUR, fails=ADAM)
+train_steps.slip("uphill", ("lr=lr)", "lr=lr, maximize=True)"), of=ALL_FOUR, fails=ADAM)
+train_steps.slip("a softmax before the loss", ("net(x[batch])", "net(x[batch]).softmax(1)"), of=ALL_FOUR, fails=ADAM)
+train_steps.slip(
+    "SGD with momentum",
+    ("torch.optim.Adam(net.parameters(), lr=lr)", "torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9)"),
+    of=ALL_FOUR,
+    fails=ADAM,
+)
+train_steps.slip("a learning rate of its own", ("lr=lr)", "lr=0.01)"), of=ALL_FOUR, fails=ADAM)
+train_steps.slip(
+    "rows never shuffled",
+    ("torch.randperm(len(x), generator=torch.Generator().manual_seed(1000 * seed + epoch))", "torch.arange(len(x))"),
+    of=ALL_FOUR,
+    fails=ADAM,
+)
+train_steps.slip("the same order in every epoch", ("1000 * seed + epoch", "1000 * seed"), of=ALL_FOUR, fails=ADAM)
+train_steps.slip("the same orders for every seed", ("1000 * seed + epoch", "epoch"), of=ALL_FOUR, fails=ADAM)
+train_steps.slip("the last batch dropped", ("-(-len(x) // batch_size)", "max(len(x) // batch_size, 1)"), of=ALL_FOUR, fails=ADAM)
+train_steps.slip("gradients never emptied", ("        optimizer.zero_grad()\n", ""), of=ALL_FOUR, fails=(ADAM, RESUMED, ANYWHERE, MOMENTS, CHANCE))
+train_steps.slip("in evaluation mode", ("    net = build()\n", "    net = build().eval()\n"), of=ALL_FOUR, fails=CHANCE)
+train_steps.slip("steps not added up", ('"step": done', '"step": steps'), of=ALL_FOUR, fails=(LEFT, ANYWHERE, CONTINUES))
 
 
 @train_steps.right("the order from the generator of the whole run, replayed")
-def _(build, x, y, *, steps, batch_size, lr, seed, checkpoint=None):
+def _(build, x, y, checkpoint=None, *, steps, batch_size, lr, seed):
     torch.manual_seed(seed)
     net = build()
     mover = torch.optim.Adam(net.parameters(), lr=lr)
     done = 0
     if checkpoint:
         net.load_state_dict(checkpoint["weights"])
-        mover.load_state_dict(checkpoint["optimizer"])
+        mover.load_state_dict(copy.deepcopy(checkpoint["optimizer"]))
         torch.set_rng_state(checkpoint["random"])
         done = checkpoint["step"]
     rng, batches = np.random.default_rng(seed), []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from reference import namespace
+from scipy.stats import spearmanr
 from torch.nn import functional as F
 
 from autograder.release.build import exercise_infos
@@ -64,7 +65,7 @@ def test_the_counts_in_the_text_are_those_of_the_data():
     x, _, x_val, _ = validation_parts()
     assert f"learn from {len(x):,} pictures" in prose()
     assert f"by the {len(x_val)} of the validation set, and look at the {len(digits(seed=0).x_test)} test pictures" in prose()
-    assert f"Draw 40 of the {len(x_val)}" in prose()
+    assert f"Draw 40 of the {len(x_val)}" in prose() and f"the other {len(x_val) - 40} validation pictures" in prose()
     assert f"every one of the five seeds answers 112 of {len(breast_cancer(seed=0).x_test)} rows rightly" in prose()
     assert wilson_interval(112, 113).percent() == "99.1% (95.2 to 99.8)"
     assert "reaches from 95.2% to 99.8%" in prose()
@@ -87,12 +88,97 @@ def test_a_default_layer_has_the_variance_that_the_text_gives():
 
 
 @pytest.mark.slow
-def test_fifty_layers_with_batch_normalisation_do_not_train():
+def test_fifty_layers_with_batch_normalisation_are_still_guessing_after_five_epochs():
     x, y, x_val, y_val = validation_parts()
     torch.manual_seed(0)
     net = nets.deep_net("batch", depth=50)
-    fit(net, x, y, TrainConfig(epochs=3))
-    assert evaluate(net, x_val, y_val).accuracy < 0.3
+    fit(net, x, y, TrainConfig(epochs=5))
+    assert evaluate(net, x_val, y_val).accuracy < 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("norm", "factor", "below"), [("layer", 0.01, 0.2), ("batch", 10.0, 0.6)])
+def test_normalisation_does_not_forgive_every_start(norm, factor, below):
+    x, y, x_val, y_val = validation_parts()
+    for seed in range(2):
+        torch.manual_seed(seed)
+        net = nets.deep_net(norm, depth=10)
+        with torch.no_grad():
+            for module in net.modules():
+                if isinstance(module, torch.nn.Linear):
+                    module.weight *= factor
+        fit(net, x, y, TrainConfig(epochs=5, seed=seed))
+        assert evaluate(net, x_val, y_val).accuracy < below
+
+
+@pytest.mark.slow
+def test_softmax_twice_learns_more_slowly_becomes_as_sure_and_never_shows_it():
+    names, (x, y, x_val, y_val) = namespace("training", solved=True), validation_parts()
+
+    def trained(epochs, seed, loss):
+        weights, history = names["fit"](nets.digit_net, x, y, loss=loss, epochs=epochs, batch_size=32, lr=1e-3, seed=seed)
+        told = names["mend_predict"](nets.digit_net, weights, x_val)
+        return (told.argmax(1) == y_val).double().mean().item(), told.max(dim=1).values.mean().item(), history["loss"][-1]
+
+    def twice(logits, labels):
+        return F.cross_entropy(logits.softmax(1), labels)
+
+    shares = [np.mean([trained(3, seed, loss)[0] for seed in range(3)]) for loss in (twice, F.cross_entropy)]
+    assert shares == [pytest.approx(0.70, abs=0.02), pytest.approx(0.83, abs=0.02)] and "reads 70% instead of 83%" in prose()
+    (_, sure_once, _), (_, sure_twice, shown) = trained(20, 0, F.cross_entropy), trained(20, 0, twice)
+    assert sure_twice > sure_once - 0.01 and 1.45 < shown < 1.55
+
+
+@pytest.mark.slow
+def test_on_a_mixed_batch_now_one_mode_of_batch_normalisation_is_better_now_the_other():
+    names, (x, y, x_val, y_val) = namespace("training", solved=True), validation_parts()
+    gains = []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        weights, _ = names["mend_steps"](nets.norm_net, nets.norm_net().state_dict(), x, y, lr=0.5, steps=100)
+        net = nets.norm_net()
+        net.load_state_dict(weights)
+        with torch.no_grad():
+            trains = (net(x_val).argmax(1) == y_val).double().mean().item()
+        net.load_state_dict(weights)
+        gains.append(trains - evaluate(net, x_val, y_val).accuracy)
+    assert max(map(abs, gains)) < 0.02 and min(gains) < 0 < max(gains)
+
+
+def test_going_on_twice_from_one_checkpoint_gives_the_same_run_twice():
+    train_steps, (x, y, _, _) = namespace("training", solved=True)["train_steps"], validation_parts()
+    settings = {"batch_size": 32, "lr": 3e-3, "seed": 0}
+    part = train_steps(nets.dropout_net, x, y, steps=5, **settings)
+    first, second = (train_steps(nets.dropout_net, x, y, part, steps=5, **settings)["weights"] for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_the_gradients_are_taken_without_marking_the_callers_tensors():
+    torch_gradients = namespace("training", solved=True)["torch_gradients"]
+    params = {name: torch.randn(*shape) for name, shape in (("weight1", (3, 4)), ("bias1", (4,)), ("weight2", (4, 2)), ("bias2", (2,)))}
+    (_, first), (_, second) = (torch_gradients(params, torch.ones(2, 3), torch.tensor([0, 1])) for _ in range(2))
+    assert not any(value.requires_grad for value in params.values())
+    assert all(torch.equal(first[name], second[name]) for name in params)
+
+
+def test_without_zero_grad_adams_loss_stays_far_above_where_it_should_be():
+    x, y, _, _ = validation_parts()
+    last = {}
+    for emptied in (True, False):
+        torch.manual_seed(0)
+        net = nets.digit_net()
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-2)
+        for _ in range(10):
+            losses = []
+            for batch in torch.randperm(len(x)).split(32):
+                if emptied:
+                    optimizer.zero_grad()
+                loss = F.cross_entropy(net(x[batch]), y[batch])
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.item())
+        last[emptied] = np.mean(losses)
+    assert last[False] > 5 * last[True]
 
 
 def test_the_parts_of_a_batch_give_the_gradient_of_the_whole_as_the_bonus_says():
@@ -185,6 +271,10 @@ def test_the_right_size_survives_fifty_layers_and_the_default_does_not(executed)
     }
     assert 0.02 < sizes["yours"][-1] < 20
     assert sizes["nn.Linear's"][-1] < 1e-15
+    size, spread = (
+        float(word) for word in printed(executed("05"), r"with biases, layer 50: size (\S+), spread from picture to picture (\S+)").groups()
+    )
+    assert size > 0.01 and spread < 1e-6
 
 
 @pytest.mark.slow
@@ -208,6 +298,8 @@ def test_every_means_against_learning_by_heart_helps_on_average_over_five_seeds(
         for name in ("nothing", "weight decay 1", "dropout 0.8")
     }
     assert min(found[name] for name in found if name != "nothing") > found["nothing"] + 4
+    losses = {name: float(printed(executed("05"), rf"{name}\s+validation .* mean of the last training losses ([\d.]+)")[1]) for name in found}
+    assert losses["nothing"] == min(losses.values())
     stopped = printed(executed("05"), r"validation accuracy at that epoch: ([\d.]+)%")
     assert float(stopped[1]) > found["nothing"] + 4
 
@@ -220,18 +312,32 @@ def test_a_resumed_run_is_the_same_to_the_last_bit_and_one_from_weights_alone_is
 
 @pytest.mark.slow
 def test_a_small_validation_set_promises_more_than_the_test_set_keeps(executed):
-    promised, kept = (float(word) for word in printed(executed("05"), r"promise ([\d.]+)%, the test set says ([\d.]+)%").groups())
-    assert promised > kept + 1.5
-    assert printed(executed("05"), r"all 287: trial \d+, validation [\d.]+%, test [\d.]+%")
+    pattern = r"promise ([\d.]+)%, the 247 others say ([\d.]+)%, the test set says ([\d.]+)%"
+    promised, others, kept = (float(word) for word in printed(executed("05"), pattern).groups())
+    assert promised > others + 4 and promised > kept + 1.5 and "more than four points too high" in prose()
+    chose, measured = (float(word) for word in printed(executed("05"), r"all 287: trial \d+, validation ([\d.]+)%, test ([\d.]+)%").groups())
+    assert measured > chose and "does even better on the test set" in prose()
+
+
+@pytest.mark.slow
+def test_dropout_and_learning_rate_have_rank_correlations_that_chance_seldom_gives_and_weight_decay_has_not(executed):
+    ranks = {
+        name: float(printed(executed("05"), rf"{name}\s+rank correlation with the score ([+-][\d.]+)")[1])
+        for name in ("lr", "dropout", "weight_decay")
+    }
+    rng = np.random.default_rng(0)
+    by_chance = [abs(spearmanr(rng.random(30), rng.random(30))[0]) for _ in range(2000)]
+    assert np.quantile(by_chance, 0.95) == pytest.approx(0.36, abs=0.02) and "less than about 0.36" in prose()
+    assert ranks["lr"] > 0.36 and ranks["dropout"] < -0.36 and abs(ranks["weight_decay"]) < 0.2
 
 
 @pytest.mark.slow
 def test_numpy_and_torch_go_the_same_way_and_the_comparison_came_out_as_told(executed):
     assert float(printed(executed("05"), r"largest difference of any weight after 20 steps: (\S+)")[1]) < 1e-5
-    default, ours, theirs = (
-        float(printed(executed("05"), rf"{name}\s+([\d.]+)% ± ")[1]) for name in ("yours, nn.Linear's start", "yours, your start", "scikit-learn")
-    )
-    assert default < ours and ours - default > 0.5 * (theirs - default)
+    names = ("yours, nn.Linear's start", "yours, your start", "yours, Glorot's start", "scikit-learn")
+    default, ours, glorot, theirs = (float(printed(executed("05"), rf"{name}\s+([\d.]+)% ± ")[1]) for name in names)
+    assert min(ours, glorot) - default > 0.5 * (theirs - default) > 0
+    assert theirs - min(ours, glorot) < float(printed(executed("05"), r"yours, Glorot's start\s+[\d.]+% ± ([\d.]+)")[1])
 
 
 @pytest.mark.slow

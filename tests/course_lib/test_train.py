@@ -18,6 +18,7 @@ from course_lib.data import breast_cancer, digits
 from course_lib.device import best_device
 from course_lib.initialise import initial_weights, initialise, weight_std
 from course_lib.normalise import BatchNorm, layer_norm
+from course_lib.probe import input_slopes
 from course_lib.search import best, choice, log_uniform, random_search, uniform
 from course_lib.train import EarlyStopping, TrainConfig, answers, epoch_order, evaluate, evaluation_mode, fit, predict
 
@@ -221,6 +222,35 @@ def test_a_checkpoint_is_a_copy_that_later_steps_do_not_change():
     assert torch.equal(taken["optimizer"]["state"][0]["exp_avg"], before["optimizer"]["state"][0]["exp_avg"])
 
 
+def test_going_on_twice_from_one_checkpoint_gives_the_same_run_twice():
+    net = built()
+    optimizer = torch.optim.Adam(net.parameters())
+
+    def steps(count):
+        for _ in range(count):
+            optimizer.zero_grad()
+            F.cross_entropy(net(data()[0]), data()[1]).backward()
+            optimizer.step()
+        return copy.deepcopy(net.state_dict())
+
+    steps(3)
+    taken = checkpoint.take_checkpoint(net, optimizer)
+    checkpoint.restore(taken, net, optimizer)
+    first = steps(3)
+    checkpoint.restore(taken, net, optimizer)
+    assert equal(steps(3), first)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_generators_are_put_back_from_a_file_that_was_loaded_to_the_gpu(tmp_path):
+    net = built()
+    checkpoint.save(checkpoint.take_checkpoint(net, torch.optim.Adam(net.parameters())), tmp_path / "c.pt")
+    drawn = np.random.normal(size=3).tolist(), torch.rand(3).tolist()  # noqa: NPY002
+    checkpoint.set_random_state(checkpoint.load(tmp_path / "c.pt", device="cuda")["random"])
+    assert drawn == (np.random.normal(size=3).tolist(), torch.rand(3).tolist())  # noqa: NPY002
+
+
 def test_a_save_that_fails_leaves_the_old_file_whole_and_nothing_beside_it(tmp_path):
     file = tmp_path / "c.pt"
     checkpoint.save({"step": 1}, file)
@@ -293,6 +323,18 @@ def test_layer_normalisation_equals_torchs(shape, seed):
     generator = torch.Generator().manual_seed(seed)
     x, weight, bias = (torch.randn(*size, generator=generator) for size in (shape, shape[-1:], shape[-1:]))
     torch.testing.assert_close(layer_norm(x, weight, bias), F.layer_norm(x, shape[-1:], weight, bias), rtol=1e-4, atol=1e-5)
+
+
+def test_input_slopes_are_the_same_for_equal_modules_and_others_without_the_batchs_variance():
+    class Frozen(BatchNorm):
+        def forward(self, x):
+            return (x - x.mean(0)) / torch.sqrt(x.var(0, correction=0).detach() + self.eps) * self.weight + self.bias
+
+    ours, theirs, frozen = BatchNorm(4), nn.BatchNorm1d(4), Frozen(4)
+    for module in (ours, theirs, frozen):
+        module.apply(input_slopes)
+    torch.testing.assert_close(ours.slopes, theirs.slopes)
+    assert (frozen.slopes - ours.slopes).abs().max() > 0.1
 
 
 def test_one_row_in_training_mode_is_refused_with_its_shape():
