@@ -956,6 +956,7 @@ class EarlyStopping:
     """Says when to stop. After every epoch, `step` is told the validation loss.
 
     best: the lowest loss so far; best_epoch: its epoch, counted from 0.
+    epoch: how many epochs it has been told of.
 
     >>> stopper = EarlyStopping(patience=2)
     >>> [stopper.step(loss) for loss in (1.0, 0.8, 0.9, 0.85)]

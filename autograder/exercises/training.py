@@ -1187,8 +1187,12 @@ def EarlyStopping(student, rng):
         stopper = told(losses, 50)[1]
         same(stopper.best_epoch, 3, "best_epoch")
         close(stopper.best, float(losses.min()))
+        same(stopper.epoch, 7, "epoch, after seven losses,")
     with case(NOT_A_NUMBER, hint="Every comparison with NaN is False. Ask whether it is better, not whether it is worse."):
         same(told([2.0, math.nan, math.nan], 2)[0], [False, False, True], "what step said")
+        said, stopper = told([math.nan, 1.0], 3)
+        same(said, [False, False], "what step said, the first loss being NaN,")
+        close(stopper.best, 1.0)
 
 
 @EarlyStopping.right("by counting bad epochs")
@@ -1250,6 +1254,21 @@ class _:
     @property
     def best(self):
         return self.losses[self.best_epoch]
+
+    @property
+    def epoch(self):
+        return len(self.losses)
+
+
+EarlyStopping.slip(
+    "a count of epochs of its own",
+    ("self.bad, self.epoch = patience", "self.bad, self.epoch, self.seen = patience"),
+    ("None, 0, 0", "None, 0, 0, 0"),
+    ("loss, self.epoch, 0", "loss, self.seen, 0"),
+    ("self.epoch += 1", "self.seen += 1"),
+    of=BAD,
+    fails=REMEMBERS,
+)
 
 
 COUNTS = "the checkpoint counts its steps and holds the weights"
