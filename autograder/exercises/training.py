@@ -654,8 +654,9 @@ def fit(student, rng):
             value, state = one_step(build, state, x, y, 0.2)
             values.append(value)
         close(found, values, rtol=1e-3)
-        still = student.fit(build, x, y, epochs=1, batch_size=2, seed=0, **{**plain, "lr": 0.0})[1]["loss"]
-        close(still, [values[0]], rtol=1e-3)
+        for seed in range(3):  # whichever row is alone in the last batch, its loss may be near the mean
+            still = student.fit(build, x, y, epochs=1, batch_size=2, seed=seed, **{**plain, "lr": 0.0})
+            close(still[1]["loss"], [F.cross_entropy(logits_of(build, still[0], x), y).item()], rtol=1e-4)
     with case(
         "the history: validation as `evaluate` would give it, at the end of every epoch",
         hint="Validate in evaluation mode, after each epoch's last step; with a single output, a logit above 0 means class 1.",
@@ -1458,8 +1459,8 @@ train_steps.slip("always the first batch", ("order[place * batch_size : (place +
 train_steps.slip("uphill", ("lr=lr)", "lr=lr, maximize=True)"), of=ALL_FOUR, fails=ADAM)
 train_steps.slip("a softmax before the loss", ("net(x[batch])", "net(x[batch]).softmax(1)"), of=ALL_FOUR, fails=ADAM)
 train_steps.slip(
-    "SGD with momentum",
-    ("torch.optim.Adam(net.parameters(), lr=lr)", "torch.optim.SGD(net.parameters(), lr=lr, momentum=0.9)"),
+    "SGD with momentum, at a smaller rate",
+    ("torch.optim.Adam(net.parameters(), lr=lr)", "torch.optim.SGD(net.parameters(), lr=lr / 100, momentum=0.9)"),
     of=ALL_FOUR,
     fails=ADAM,
 )
