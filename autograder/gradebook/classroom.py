@@ -60,20 +60,31 @@ Every command is typed in this folder, in the environment of the course.
 1. **Release.** Done: `release/` holds what students get ({assignments}).
    After you change `source/`: `nbgrader generate_assignment ASSIGNMENT --force`.
 2. **Collect.** Put each notebook at `submitted/STUDENT/ASSIGNMENT/ASSIGNMENT.ipynb`, for example `{example}`.
-   Optional: `timestamp.txt` beside it with the time of submission, such as `2026-03-01 18:00 UTC`.
-3. **Grade.** `autograder grade .` grades what is new or changed; run it as often as you like. Students' code runs shut in by bubblewrap;
-   where that does not work, the command says so and stops.
+   Students should hand in the file under its own name. Who hands in again replaces it: the latest counts, the former score is not kept.
+   Optional: `timestamp.txt` beside it with the time of submission, such as `2026-03-01 18:00 UTC`, and a due date,
+   `nbgrader db assignment add ASSIGNMENT --duedate="2026-03-01 18:00 UTC"`; being late costs nothing unless you set a penalty as nbgrader's
+   manual says.
+3. **Grade.** `autograder grade .` grades what is new or changed; run it as often as you like. A change of the course (its checks, its library)
+   counts too and has everything graded again: keep to one version for a term. Students' code runs shut in by bubblewrap, or by Landlock where that
+   does not work; where neither does, the command says so and stops (`course doctor` tells which).
 4. **Look.** `autograder report .` prints a table and writes `report.html`.
-   Marks and comments by hand: `jupyter lab`, then *Nbgrader → Formgrader*.
-5. **Return.** `nbgrader generate_feedback ASSIGNMENT` writes `feedback/STUDENT/ASSIGNMENT/ASSIGNMENT.html`.
+   Marks and comments by hand: `jupyter lab`, then *Nbgrader → Formgrader*. They survive grading again, flagged there for another look.
+5. **Return.** `nbgrader generate_feedback ASSIGNMENT --force` writes `feedback/STUDENT/ASSIGNMENT/ASSIGNMENT.html`;
+   again, with `--force`, after every grading and every mark by hand.
 6. **Export.** `nbgrader export --to grades.csv`.
+7. **Appeal.** The feedback has every case with its message. Run the student's notebook, mark by hand where you agree, then steps 5 and 6.
+
+How points come about: the cases of an exercise are worth the same share each. In a bug hunt nothing counts before the bug is mended; elsewhere, what
+an empty answer would pass too counts only beside something that is right. An exercise that calls an earlier one of the student's own suffers from its
+mistakes. A prediction earns its point for being written down, whatever it says.
 
 Stock `nbgrader autograde ASSIGNMENT` gives honest work the same scores, more slowly, and with your own rights.
-A submission that ended early (crashed, timeout, memory) keeps what it had earned until then; one that tampered, or that cannot be read, has
-0 points. The reason is in the table of step 3 and in `report.html`.
+A submission that ended early (crashed, timeout, memory) keeps what it had earned until then; one that tampered (wrote to the grader's own channel),
+or that cannot be read, has 0 points. The reason is in the table of step 3 and in `report.html`. Checks that were edited or deleted are put back and
+run as released.
 
 Each student's hidden inputs are drawn from `.secret`, which only you may read: keep it. `autograder grade . --seed-of STUDENT` prints the seed of
-one student, for an appeal.
+one student: the same seed gives the same draws.
 """
 
 

@@ -95,7 +95,7 @@ def seeds_of(folder: Path, student: str, assignment: str | None = None) -> dict[
 
 def show(results: list[Graded]) -> None:
     """A table on the terminal."""
-    table = Table(title=f"{len(results)} submissions, {sum(result.status == 'graded' for result in results)} graded")
+    table = Table(title=f"{len(results)} submission{'' if len(results) == 1 else 's'}, {sum(result.status == 'graded' for result in results)} graded")
     for heading in ("student", "assignment", "status", "score", "of", "seconds", "reason"):
         table.add_column(heading, justify="right" if heading in ("score", "of", "seconds") else "left", overflow="fold")
     for result in results:
