@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -147,8 +148,8 @@ def test_it_is_a_user_of_its_own_when_started_by_root_and_has_no_more_rights_tha
 @pytest.fixture
 def outside(places) -> Iterator[dict]:
     """A folder that anybody may change, but for the walls, with sockets on which somebody listens."""
-    folder = places / "outside"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="outside-", dir=places))
+    abstract = f"\0course-tests-{secrets.token_hex(8)}"
     folder.chmod(0o777)
     file = folder / "file"
     file.write_text("LEAK")
@@ -160,7 +161,7 @@ def outside(places) -> Iterator[dict]:
     stream.bind(str(folder / "stream"))
     datagram.bind(str(folder / "datagram"))
     port.bind(("127.0.0.1", 0))
-    name.bind(f"\0course-tests-{os.getpid()}")
+    name.bind(abstract)
     for path in ("stream", "datagram"):
         (folder / path).chmod(0o777)
 
@@ -176,7 +177,7 @@ def outside(places) -> Iterator[dict]:
         if one is not datagram:
             one.listen()
         threading.Thread(target=count, args=(one,), daemon=True).start()
-    yield {"folder": str(folder), "file": str(file), "port": port.getsockname()[1], "name": f"\0course-tests-{os.getpid()}", "heard": heard}
+    yield {"folder": str(folder), "file": str(file), "port": port.getsockname()[1], "name": abstract, "heard": heard}
     for one in listeners:
         one.shutdown(socket.SHUT_RDWR) if one is not datagram else None
         one.close()
