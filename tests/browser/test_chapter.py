@@ -214,7 +214,7 @@ def test_a_wrong_answer_is_told_why_and_a_right_one_reaches_the_board_at_the_top
     expect(table.locator('[data-outcome="passed"]')).to_have_count(verdict.passed)
     wrong = table.locator('[data-outcome="failed"]')
     expect(wrong).to_have_count(len(verdict.cases) - verdict.passed)
-    expect(wrong.filter(has_text="where z was positive").get_by_text("Hint: The slope there is 1")).to_be_visible()
+    expect(wrong.filter(has_text="where z was exactly 0").get_by_text("Hint: The slope there is taken to be 0")).to_be_visible()
     expect(entry).to_have_attribute("title", "partly")
 
     chapter.write_last_line("relu-backward", "return grad_out * (z > 0)")
