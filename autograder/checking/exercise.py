@@ -99,10 +99,20 @@ class Exercise:
         self.wrongs.append(Variant(name, names[self.name], (fails,) if isinstance(fails, str) else tuple(fails), source))
 
     @functools.cached_property
-    def case_names(self) -> tuple[str, ...]:
+    def _listed(self) -> tuple[CaseResult, ...]:
         """All cases, in order: found by running the check with nobody behind `student`."""
         run = Run(self.seconds)
-        return tuple(case.name for case in self._cases(AbsentStudent(run), run, seed=0))
+        return tuple(self._cases(AbsentStudent(run), run, seed=0))
+
+    @functools.cached_property
+    def case_names(self) -> tuple[str, ...]:
+        """All cases, in order."""
+        return tuple(case.name for case in self._listed)
+
+    @functools.cached_property
+    def side_names(self) -> frozenset[str]:
+        """Those that earn only beside another."""
+        return frozenset(case.name for case in self._listed if case.side)
 
     def run(self, objects: Mapping[str, object], seed: int = 0) -> ExerciseResult:
         """The verdict on one student's objects, run in this process. Never raises but on KeyboardInterrupt."""

@@ -122,11 +122,14 @@ def write_class(planted: Iterable[Planted], folder: Path, assignment: str) -> No
 
 
 def points_after(item: Exercise, failed: Iterable[str]) -> float:
-    """What an exercise is worth when just these cases fail: a share for every other case, and nothing while all that was to be mended fails."""
+    """What an exercise is worth when just these cases fail: a share for every other case.
+
+    Nothing while all that was to be mended fails, or while only side cases do not.
+    """
     wrong = set(failed)
     if unknown := wrong - set(item.case_names):
         raise ValueError(f"{item.id} has no case {min(unknown)!r}")
-    if item.mends and wrong >= set(item.mends):
+    if (item.mends and wrong >= set(item.mends)) or set(item.case_names) - wrong <= item.side_names:
         return 0.0
     return round(item.points * (len(item.case_names) - len(wrong)) / len(item.case_names), 2)
 
