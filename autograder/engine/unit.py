@@ -14,7 +14,7 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from autograder.checking.cases import Run, StudentError
@@ -197,8 +197,10 @@ class _Grading:
         self._released = {cell["nbgrader"]["grade_id"]: cell for cell in unit.release if cell["nbgrader"]}
         self._graded = {grade_id: cell for grade_id, cell in self._released.items() if cell["nbgrader"].get("grade")}
         self._prose = {cell["source"] for cell in unit.release if cell["cell_type"] != "code"}
-        self._plain = {cell["source"]: cell for cell in unit.release if cell["cell_type"] == "code"}
+        self._programs = {cell["source"] for cell in unit.release if cell["cell_type"] == "code"}
         self._long = {cell["id"] for cell in unit.release if SKIPPED_TAGS & set(cell["tags"])}
+        self._as_released: Kind = "own" if unit.all_cells else "released"
+        self._run_these: set[str] = set()
         self._scores: dict[str, float | None] = {}
         self._results: dict[str, ExerciseResult] = {}
         self._output_left = KEPT_OUTPUTS * unit.limits.output
@@ -235,32 +237,25 @@ class _Grading:
 
     def needed(self) -> set[str]:
         """Ids of the code cells that are run; those that are put back because they were deleted need nothing but what checks need anyway."""
-        codes, identities, named = [], [], set()
-        for cell in self._unit.release:
-            if cell["nbgrader"].get("grade") and cell["cell_type"] == "code":
-                named.update(_given(cell["source"]))
-        for cell in self._notebook["cells"]:
-            released = self._released.get(_grade_id(cell))
-            if released and (released["nbgrader"].get("grade") or released["nbgrader"].get("locked")):
-                kind, source = "released", released["source"]
-            elif cell["cell_type"] == "code":
-                kind, source = self._kind(cell), cell["source"]
-            else:
-                continue
-            if not CHECK.search(source) or kind != "released":
-                codes.append(Code(source, kind))
-                identities.append(cell["id"])
-        if self._unit.all_cells:
-            codes = [replace(code, kind="own") if code.kind == "released" else code for code in codes]
-        return {identities[place] for place in needed(codes, named)}
+        named = {name for cell in self._graded.values() if cell["cell_type"] == "code" for name in _given(cell["source"])}
+        codes = {cell["id"]: code for cell in self._notebook["cells"] if (code := self._code(cell)) is not None}
+        places = needed(list(codes.values()), named)
+        return {identity for place, identity in enumerate(codes) if place in places}
 
-    def _kind(self, cell: dict) -> Kind:
+    def _code(self, cell: dict) -> Code | None:
+        """What may run of a cell: a check is not run but performed, and locked text is the release's."""
         released = self._released.get(_grade_id(cell))
+        grading = released["nbgrader"] if released else {}
+        if released and (grading.get("grade") or grading.get("locked")):
+            run = released["cell_type"] == "code" and not CHECK.search(released["source"])
+            return Code(released["source"], self._as_released) if run else None
+        if cell["cell_type"] != "code":
+            return None
         if cell["id"] in self._long:
-            return "long"
-        if released and released["nbgrader"].get("solution"):
-            return "answer"
-        return "released" if cell["source"] in self._plain else "own"
+            return Code(cell["source"], "long")
+        if grading.get("solution"):
+            return Code(cell["source"], "answer")
+        return Code(cell["source"], self._as_released if cell["source"] in self._programs else "own")
 
     def said(self) -> str:
         """What a grader may want to know of a submission that was graded to its end."""

@@ -3,19 +3,20 @@
 python -m autograder.engine.zygote_torch CONTROL_FD WALLS
 """
 
-import torch
-
-from autograder.engine import inside, keeper, zygote
-from autograder.engine.begin import begin
+from autograder.engine import zygote
 
 
 def main() -> None:
-    control, walls = begin()
+    zygote.main(warm_up)
+
+
+def warm_up() -> object:
+    import torch
+
     weight = torch.zeros(2, 2, requires_grad=True)
     torch.nn.functional.cross_entropy(weight, torch.zeros(2, dtype=torch.int64)).backward()
     torch.optim.Adam([weight]).step()
-    shell = zygote.warm()
-    keeper.run(control, walls, lambda stream: inside.Inside(stream, shell).serve())
+    return zygote.warm_up()
 
 
 if __name__ == "__main__":
