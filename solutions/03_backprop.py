@@ -99,6 +99,7 @@ def forward(params, x):
 params = initial_params(64, 32, 10, seed=8)
 print("adjustable numbers:", sum(value.size for value in params.values()))
 
+# %%
 answers = forward(params, x_test)[2].argmax(axis=1)
 print(f"right before any training: {np.mean(answers == y_test):.1%}")
 

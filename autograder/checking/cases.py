@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -62,12 +63,13 @@ current_run: contextvars.ContextVar[Run] = contextvars.ContextVar("current_run")
 
 
 @contextlib.contextmanager
-def case(name: str, hint: str = "", *, side: bool = False) -> Iterator[None]:
+def case(name: str, hint: str = "", *, side: bool = False, seconds: float = math.inf) -> Iterator[None]:
     """One thing that a right solution does, worth its share of the points.
 
-    name  a sentence that is true of a right solution
-    hint  what to tell a student whose solution fails here
-    side  also true of answers that are worth nothing, such as None ("leaves its inputs as they were"): earns only beside a case that is not
+    name     a sentence that is true of a right solution
+    hint     what to tell a student whose solution fails here
+    side     also true of answers that are worth nothing, such as None ("leaves its inputs as they were"): earns only beside a case that is not
+    seconds  that it may take, where that is less than the exercise allows
     """
     run = current_run.get(None)
     if run is None:
@@ -78,7 +80,7 @@ def case(name: str, hint: str = "", *, side: bool = False) -> Iterator[None]:
         raise CheckError(f"two cases are called {name!r}")
     started = time.monotonic()
     run.notes, run.last_return = [], ""
-    run.deadline = started + (min(run.seconds, AFTER_TIMEOUT) if run.timed_out else run.seconds)
+    run.deadline = started + min(run.seconds, seconds, AFTER_TIMEOUT if run.timed_out else math.inf)
     outcome, message, shown_hint = "passed", "", ""
     try:
         yield

@@ -47,15 +47,15 @@ class Confinement:
         if self._user is not None:
             os.chown(self._scratch, self._user, self._user)
 
-    def launch(self, control: socket.socket, program: str, errors: IO[bytes]) -> subprocess.Popen:
+    def launch(self, control: socket.socket, program: str, arguments: Iterable[str], errors: IO[bytes]) -> subprocess.Popen:
         environment = sandbox.environment(str(self._scratch))
         if self._kind == "none":
             environment["PATH"] = os.environ.get("PATH", environment["PATH"])
         else:
             environment["JOBLIB_MULTIPROCESSING"] = "0"  # it would need semaphores, which lie where all of a machine's programs can reach them
-        arguments = sandbox.start(program, str(self._course), control.fileno(), self.about())
+        command = sandbox.start(program, str(self._course), control.fileno(), self.about(), arguments)
         return subprocess.Popen(
-            arguments, pass_fds=[control.fileno()], env=environment, cwd=self._home.name, start_new_session=True,
+            command, pass_fds=[control.fileno()], env=environment, cwd=self._home.name, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
         )  # fmt: skip
 

@@ -1,8 +1,9 @@
 """Work in a process that holds a zygote: a lane of the local pool, or a worker of a cluster. Trusted side.
 
-    python -P -m autograder.engine.lane DESCRIPTOR POOL
+    python -P -m autograder.engine.lane DESCRIPTOR POOL [PROCESSOR]
 
-A lane says None when it is ready, then answers each unit. It ends when the pool does.
+A lane says None when it is ready, then answers each unit. It ends when the pool does. On a processor of its own, with the submission that it
+speaks to, neither waits for the other to be woken elsewhere.
 """
 
 import ctypes
@@ -10,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING
@@ -42,7 +44,7 @@ def work(unit: "Unit") -> "UnitResult | Fault | NoWalls":
 
     with _turn:
         try:
-            prove_walls(unit.chapter, unit.walled)
+            prove_walls(unit)
         except (OSError, ZygoteError) as error:
             return NoWalls(str(error))
         except Exception as error:
@@ -53,11 +55,14 @@ def work(unit: "Unit") -> "UnitResult | Fault | NoWalls":
             return Fault(f"{type(error).__name__}: {error}")
 
 
-def main(descriptor: int, pool: int) -> None:
+def main(descriptor: int, pool: int, processor: int | None = None) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever ends the pool ends its lanes, and their zygotes after them
     if os.getppid() != pool:
         return
+    if processor is not None:
+        with suppress(OSError):  # it is not ours any more
+            os.sched_setaffinity(0, {processor})
     from autograder.engine.worker import discard_zygotes
 
     stream = Connection(descriptor)
@@ -75,4 +80,4 @@ def main(descriptor: int, pool: int) -> None:
 if __name__ == "__main__":
     from autograder.engine import lane  # by its own name, so that its answers are understood elsewhere
 
-    lane.main(int(sys.argv[1]), int(sys.argv[2]))
+    lane.main(*map(int, sys.argv[1:]))

@@ -25,7 +25,7 @@ FENCE = """raise ImportError(
 )
 """
 # What is open of the grader.
-INSIDE = ("begin", "confined", "inside", "keeper", "landlock", "namespaces", "seccomp", "ways_out", "wire", "zygote", "zygote_torch")
+INSIDE = ("begin", "confined", "inside", "keeper", "landlock", "namespaces", "seccomp", "ways_out", "wire", "zygote")
 OPEN = ("__init__.py", "errors.py", "checking", "engine/__init__.py", *(f"engine/{name}.py" for name in INSIDE))
 
 
@@ -75,7 +75,7 @@ def open_course(folder: Path, fenced: Iterable[str]) -> None:
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-def command(course: Path, control: int, program: str = "zygote") -> list[str]:
+def command(course: Path, control: int, program: str = "zygote", arguments: Iterable[str] = ()) -> list[str]:
     """The command that starts a zygote, or another of the engine's programs, behind bubblewrap; `course` is what `open_course` made."""
     prefixes = shown_prefixes()
     root = os.geteuid() == 0
@@ -106,13 +106,13 @@ def command(course: Path, control: int, program: str = "zygote") -> list[str]:
         parts += ["--", shutil.which("setpriv") or "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs", "--"]
     else:
         parts += ["--"]
-    return [*parts, *start(program, COURSE, control, {"kind": "bubblewrap"})]
+    return [*parts, *start(program, COURSE, control, {"kind": "bubblewrap"}, arguments)]
 
 
-def start(program: str, course: str, control: int, walls: dict) -> list[str]:
+def start(program: str, course: str, control: int, walls: dict, arguments: Iterable[str] = ()) -> list[str]:
     """The command that starts a program of the engine from the open course. walls: what `begin` is to make"""
     python = str(Path(sys.prefix) / "bin" / "python") if sys.prefix != sys.base_prefix else sys.executable
-    return [python, "-I", "-c", START, course, f"autograder.engine.{program}", str(control), json.dumps(walls)]
+    return [python, "-I", "-c", START, course, f"autograder.engine.{program}", str(control), json.dumps(walls), *arguments]
 
 
 def shown_prefixes() -> list[str]:

@@ -46,6 +46,12 @@ def default_jobs() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processors_of(jobs: int) -> list[int | None]:
+    """A processor for each lane, where there are lanes for all; else None: some may be left to others, who knows which?"""
+    free = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    return [free[lane % len(free)] if free and jobs >= len(free) else None for lane in range(jobs)]
+
+
 def run(units: Iterable[Unit], jobs: int | None = None) -> Generator[UnitResult]:
     """Results as they finish. Units are begun in their order, and taken from `units` when their turn comes.
 
@@ -66,7 +72,7 @@ def run(units: Iterable[Unit], jobs: int | None = None) -> Generator[UnitResult]
 class _Lane:
     """A process of the pool, as the pool sees it."""
 
-    def __init__(self, scratch: Path):
+    def __init__(self, scratch: Path, processor: int | None):
         self.unit: Unit | None = None
         self.ready = False  # has been so once
         self.deadline = time.monotonic() + START_SECONDS
@@ -75,7 +81,15 @@ class _Lane:
         with theirs:
             self.stream = Connection(ours.detach())
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "autograder.engine.lane", str(theirs.fileno()), str(os.getpid())],
+                [
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "autograder.engine.lane",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    *([] if processor is None else [str(processor)]),
+                ],
                 pass_fds=[theirs.fileno()],
                 env=os.environ | ONE_THREAD | probing.proven() | {"TMPDIR": str(scratch)},
                 stdin=subprocess.DEVNULL,
@@ -133,7 +147,8 @@ class _Pool:
     def __init__(self, units: Iterator[Unit], jobs: int, scratch: Path):
         self._units, self._scratch = units, scratch
         self._all_begun = False
-        self._lanes = [_Lane(scratch) for _ in range(jobs)]
+        self._processors = processors_of(jobs)
+        self._lanes = [_Lane(scratch, processor) for processor in self._processors]
         self._again: deque[Unit] = deque()
         self._failures: Counter[tuple[str, str]] = Counter()
         self._done: deque[UnitResult] = deque()
@@ -193,10 +208,10 @@ class _Pool:
 
     def _replace(self, lane: _Lane, why: str) -> None:
         complaint = lane.kill()
-        self._lanes.remove(lane)
+        place = self._lanes.index(lane)
         if not lane.ready:
             raise CourseError(f"a process for grading could not be started: {why or complaint}")
-        self._lanes.append(_Lane(self._scratch))
+        self._lanes[place] = _Lane(self._scratch, self._processors[place])
         if lane.unit is not None:
             self._retry(lane.unit, why or complaint)
 

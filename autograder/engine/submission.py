@@ -198,7 +198,7 @@ class RemoteStudent:
         if isinstance(value, Handle):
             return value._value
         if type(value) in (list, tuple):
-            return type(value)(self._lower(item) for item in value)
+            return value if wire.ATOMS.issuperset(map(type, value)) else type(value)(self._lower(item) for item in value)
         if type(value) is dict:
             return {key: self._lower(item) for key, item in value.items()}
         if callable(value):
@@ -209,7 +209,7 @@ class RemoteStudent:
         if type(value) is wire.Reference:
             return Handle(self, value, name, clean(value.kind))
         if type(value) in (list, tuple):
-            return type(value)(self._raise_up(item, name) for item in value)
+            return value if wire.ATOMS.issuperset(map(type, value)) else type(value)(self._raise_up(item, name) for item in value)
         if type(value) is dict:
             return {key: self._raise_up(item, name) for key, item in value.items()}
         return value

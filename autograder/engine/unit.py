@@ -26,6 +26,7 @@ from autograder.engine.keeper import mapped_bytes
 from autograder.engine.needed import Code, Kind, needed
 from autograder.engine.sandbox import Limits
 from autograder.engine.submission import RemoteStudent, Submission
+from autograder.engine.warming import imported, libraries
 from autograder.engine.worker import Zygote, ZygoteError, discard_zygotes, zygote_for
 from autograder.release.chapters import CHECK
 
@@ -40,6 +41,7 @@ KEPT_OUTPUTS = 50  # of the largest size are kept of one notebook
 CELL_ID = re.compile(r"(?!put-)[a-zA-Z0-9_-]{1,64}")  # the engine's own begin with put-
 TAG = re.compile("<(?=[a-zA-Z/!?])")  # of HTML in a student's prose, which a grader's browser would act on: with a space after it, it is text
 SKIPPED_TAGS = {"train", "figure"}
+_proven: set[tuple[str, bool]] = set()  # chapters whose walls have been seen to stand in this process
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def run_unit(unit: Unit) -> UnitResult:
 
 def _run_behind_walls(unit: Unit, grading: "_Grading") -> tuple[Submission | None, dict]:
     """→ the submission as it was in the end, None when it could not even begin, and how it ended: "lost" when its sandbox went with it."""
-    zygote, submission = _zygote(unit.chapter, unit.walled), None
+    zygote, submission = zygote_of(unit), None
     try:
         with zygote.start(unit.limits) as stream:
             submission = Submission(stream, unit.limits.submission)
@@ -155,20 +157,34 @@ def _run_behind_walls(unit: Unit, grading: "_Grading") -> tuple[Submission | Non
         raise
 
 
-@functools.cache
-def prove_walls(chapter: str, walled: bool) -> None:
-    """Start what units of a chapter run in, with nobody's program, once a process. `ZygoteError` or `OSError` when student code cannot be shut in."""
+def prove_walls(unit: Unit) -> None:
+    """Start what a unit runs in, with nobody's program, once a process and chapter. `ZygoteError` or `OSError` when code cannot be shut in."""
+    if (unit.chapter, unit.walled) in _proven:
+        return
     try:
-        _zygote(chapter, walled).probe()
+        zygote_of(unit).probe()
     except (OSError, ZygoteError):
         discard_zygotes()
         raise
+    _proven.add((unit.chapter, unit.walled))
 
 
-def _zygote(chapter: str, walled: bool) -> Zygote:
-    exercises = load_chapter(chapter)
-    with_torch = any("torch" in item.function.__globals__ for item in exercises)
-    return zygote_for((module for item in exercises for module in item.reference), walled, "zygote_torch" if with_torch else "zygote")
+def zygote_of(unit: Unit) -> Zygote:
+    """This process's zygote for a unit: the modules closed that answer its chapter, those imported that its submissions will want."""
+    exercises = load_chapter(unit.chapter)
+    closed = (module for item in exercises for module in item.reference)
+    return zygote_for(closed, unit.walled, _modules(unit.chapter, json.dumps(unit.release), unit.all_cells))
+
+
+@functools.lru_cache(8)
+def _modules(chapter: str, release: str, all_cells: bool) -> tuple[str, ...]:
+    """What is imported by those cells of a release on which verdicts depend, and by its first, and what its checks are written with."""
+    cells = json.loads(release)
+    unit = Unit("", "", chapter, b"", tuple(cells), 0, all_cells=all_cells)
+    run = _Grading(unit, {}, {"cells": [cell | {"metadata": {"nbgrader": cell["nbgrader"]}} for cell in cells]}).needed()
+    programs = [cell for cell in cells if cell["cell_type"] == "code"]
+    sources = [cell["source"] for place, cell in enumerate(programs) if place == 0 or cell["id"] in run]
+    return tuple(sorted(imported(sources) | libraries(item.function for item in load_chapter(chapter))))
 
 
 def _status(submission: Submission | None, ended: dict, said: str) -> tuple[Status, str]:
@@ -339,7 +355,7 @@ class _Grading:
             CellGrade(grade_id, self._scores.get(grade_id, 0.0), float(cell["nbgrader"]["points"])) for grade_id, cell in self._graded.items()
         )
         score, maximum = round(sum(cell.score or 0.0 for cell in cells), 2), sum(cell.points for cell in cells)
-        executed = json.dumps(self._notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        executed = json.dumps(self._notebook, ensure_ascii=False)
         usage = {"cpu_seconds": ended["cpu_seconds"], "peak_bytes": ended["peak_bytes"]}
         return UnitResult(
             unit.student, unit.assignment, status, reason, score, maximum, cells, tuple(self._results.values()), executed, round(seconds, 3), usage

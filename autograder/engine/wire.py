@@ -21,12 +21,14 @@ import msgpack
 import numpy as np
 
 MAX_FRAME = 64 * 2**20  # bytes
+FIRST_PART = 2**16  # bytes that are asked for before the length is known: most frames are shorter
 MAX_DEPTH = 24
 MAX_ITEMS = 500_000  # of all containers of a frame together
 MAX_NESTED = 4 * MAX_FRAME  # bytes of the contents of all tuples and dicts, each counted at every level that it is part of
 MAX_ALIKE = 64  # keys of one dict that have the same hash; more of them would make it slow
 MAX_AXES = 32
 PLAIN = (type(None), bool, int, float, str, bytes)  # as msgpack has them
+ATOMS = frozenset({type(None), bool, float, str, bytes})  # cross as they are, whatever their value
 NUMERIC = frozenset("?bhilqBHILQefdFD")  # NumPy type characters that cross
 TENSOR_TYPES = ("float16", "float32", "float64", "bfloat16", "complex64", "complex128", "bool", "uint8", "int8", "int16", "int32", "int64")
 TUPLE, ARRAY, SCALAR, TENSOR, COMPLEX, BIG_INT, REFERENCE, DICT = range(1, 9)
@@ -78,10 +80,10 @@ def send_packed(stream: socket.socket, content: bytes, deadline: float | None = 
     """`send` for a value that has been packed already."""
     data = memoryview(HEADER.pack(len(content)) + content)
     while data:
-        _wait(stream, deadline, writing=True)
         try:
             sent = stream.send(data, socket.MSG_NOSIGNAL | (socket.MSG_DONTWAIT if deadline is not None else 0))
         except BlockingIOError:
+            _wait(stream, deadline, writing=True)
             continue
         except OSError as error:
             raise Closed(str(error)) from None
@@ -89,11 +91,21 @@ def send_packed(stream: socket.socket, content: bytes, deadline: float | None = 
 
 
 def receive(stream: socket.socket, deadline: float | None = None) -> Any:
-    """Read one frame. `WireError` when it is malformed, `Closed` at the end, TimeoutError at the deadline (monotonic)."""
-    (size,) = HEADER.unpack(_exactly(stream, HEADER.size, deadline))
+    """Read one frame, after which the other side waits for an answer.
+
+    `WireError` when it is malformed or more than one, `Closed` at the end, TimeoutError at the deadline (monotonic).
+    """
+    data = bytearray()
+    while len(data) < HEADER.size:
+        data += _part(stream, FIRST_PART, deadline)
+    (size,) = HEADER.unpack_from(data)
     if size > MAX_FRAME:
         raise WireError(f"a frame of {size:,} bytes is announced; at most {MAX_FRAME:,}")
-    return unpack(_exactly(stream, size, deadline))
+    while len(data) < HEADER.size + size:
+        data += _part(stream, min(HEADER.size + size - len(data), 2**20), deadline)
+    if len(data) > HEADER.size + size:
+        raise WireError("a frame is followed by another that nobody asked for")
+    return unpack(bytes(memoryview(data)[HEADER.size :]))
 
 
 def pending(stream: socket.socket) -> bool:
@@ -124,18 +136,15 @@ class _Budget:
             raise WireError(f"more than {MAX_NESTED:,} bytes within tuples and dicts in one message")
 
 
-def _exactly(stream: socket.socket, size: int, deadline: float | None) -> bytes:
-    parts = bytearray()
-    while len(parts) < size:
-        _wait(stream, deadline)
-        try:
-            part = stream.recv(min(size - len(parts), 2**20))
-        except OSError as error:
-            raise Closed(str(error)) from None
-        if not part:
-            raise Closed("the stream ended")
-        parts += part
-    return bytes(parts)
+def _part(stream: socket.socket, size: int, deadline: float | None) -> bytes:
+    _wait(stream, deadline)
+    try:
+        part = stream.recv(size)
+    except OSError as error:
+        raise Closed(str(error)) from None
+    if not part:
+        raise Closed("the stream ended")
+    return part
 
 
 def _wait(stream: socket.socket, deadline: float | None, writing: bool = False) -> None:
@@ -172,7 +181,7 @@ def _lower(value: Any, budget: _Budget, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise WireError(f"data nested more than {MAX_DEPTH} deep cannot cross")
     kind = type(value)
-    if kind in (type(None), bool, float, str, bytes):
+    if kind in ATOMS:
         return value
     if kind is int:
         return value if -(2**63) <= value < 2**64 else _ext(BIG_INT, _big(value), budget)
@@ -180,7 +189,7 @@ def _lower(value: Any, budget: _Budget, depth: int) -> Any:
         return _ext(COMPLEX, struct.pack(">dd", value.real, value.imag), budget)
     if kind is list:
         budget.take(len(value))
-        return [_lower(item, budget, depth + 1) for item in value]
+        return _all_lowered(value, budget, depth)
     if kind is tuple:
         return _container(TUPLE, value, budget, depth)
     if kind is dict:
@@ -208,9 +217,15 @@ def _described(kind: type, value: Any) -> str:
 
 def _container(code: int, items: Any, budget: _Budget, depth: int) -> msgpack.ExtType:
     budget.take(len(items))
-    content = _packed([_lower(item, budget, depth + 1) for item in items])
+    content = _packed(_all_lowered(items, budget, depth))
     budget.take(0, len(content))
     return _ext(code, content, budget)
+
+
+def _all_lowered(items: Any, budget: _Budget, depth: int) -> list:
+    if ATOMS.issuperset(map(type, items)) and depth < MAX_DEPTH:
+        return list(items)
+    return [_lower(item, budget, depth + 1) for item in items]
 
 
 def _refuse_alike(keys: list) -> None:
@@ -267,7 +282,7 @@ def _raise_up(value: Any, budget: _Budget, depth: int) -> Any:
         raise WireError(f"data nested more than {MAX_DEPTH} deep")
     if isinstance(value, list):
         budget.take(len(value))
-        return [_raise_up(item, budget, depth + 1) for item in value]
+        return _all_raised(value, budget, depth)
     if isinstance(value, _Ext):
         return _from_ext(value, budget, depth)
     if type(value) in PLAIN:
@@ -310,6 +325,12 @@ def _items(ext: _Ext, budget: _Budget, depth: int) -> list:
     if not isinstance(items, list):
         raise WireError("a container that is none")
     budget.take(len(items))
+    return _all_raised(items, budget, depth)
+
+
+def _all_raised(items: list, budget: _Budget, depth: int) -> list:
+    if ATOMS.issuperset(map(type, items)) and depth < MAX_DEPTH:
+        return items
     return [_raise_up(item, budget, depth + 1) for item in items]
 
 

@@ -32,8 +32,11 @@ class ZygoteError(RuntimeError):
 class Zygote:
     """A warmed interpreter behind walls. `start` gives a stream to a fresh submission, `end` says how it went."""
 
-    def __init__(self, fenced: Iterable[str], walled: bool = True, kind: str = "", program: str = "zygote"):
-        """walled False: with the rights of whoever runs this. kind: of walls, the best that stand here by default; program: of the engine"""
+    def __init__(self, fenced: Iterable[str], walled: bool = True, kind: str = "", program: str = "zygote", arguments: Iterable[str] = ()):
+        """walled False: with the rights of whoever runs this. kind: of walls, the best that stand here by default.
+
+        program  of the engine, with its arguments: a zygote takes the modules that it is to import
+        """
         self.fenced = tuple(sorted(set(fenced)))
         self.kind = kind or (_kind() if walled else "none")
         ours, theirs = socket.socketpair()
@@ -48,13 +51,13 @@ class Zygote:
                 course = Path(self._course.name)
                 sandbox.open_course(course, self.fenced)
                 if self.kind == "bubblewrap":
-                    arguments = sandbox.command(course, theirs.fileno(), program)
+                    command = sandbox.command(course, theirs.fileno(), program, arguments)
                     self._process = subprocess.Popen(
-                        arguments, pass_fds=[theirs.fileno()], env={}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors
+                        command, pass_fds=[theirs.fileno()], env={}, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self._errors
                     )
                 else:
                     self._confinement = Confinement(self.kind, course)
-                    self._process = self._confinement.launch(theirs, program, self._errors)
+                    self._process = self._confinement.launch(theirs, program, arguments, self._errors)
             if self._line(START_SECONDS) != b"ready":
                 raise ZygoteError(self.failure())
         except BaseException:
@@ -156,15 +159,15 @@ def _pool() -> dict[tuple, Any]:
     return {}
 
 
-def zygote_for(fenced: Iterable[str], walled: bool = True, program: str = "zygote") -> Zygote:
-    """This process's zygote for a chapter; started when it is first wanted, or when the last one has died."""
-    key = (tuple(sorted(set(fenced))), walled, program)
+def zygote_for(fenced: Iterable[str], walled: bool = True, modules: tuple[str, ...] = ()) -> Zygote:
+    """This process's zygote for a chapter, with `modules` imported; started when it is first wanted, or when the last one has died."""
+    key = (tuple(sorted(set(fenced))), walled, modules)
     pool = _pool()
     if key not in pool:
         for old in pool.values():
             old.close()
         pool.clear()
-        pool[key] = Zygote(key[0], walled, program=program)
+        pool[key] = Zygote(key[0], walled, arguments=modules)
     return pool[key]
 
 

@@ -2,61 +2,72 @@
 
 It holds what every submission needs and nothing that any may not see.
 
-    python -m autograder.engine.zygote CONTROL_FD WALLS
+    python -m autograder.engine.zygote CONTROL_FD WALLS [MODULE ...]
 """
 
-import os
-from collections.abc import Callable
-from typing import Any
+import importlib
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
 
 from autograder.engine import inside, keeper
 from autograder.engine.begin import begin
 
 
-def main(warm: Callable[[], object] | None = None) -> None:
-    """warm: what is done once, behind the outer walls, before the first submission; → the shell that cells run in"""
+def main() -> None:
     control, walls = begin()
-    shell = (warm or warm_up)()
+    shell = warm_up(sys.argv[3:])
     keeper.run(control, walls, lambda stream: inside.Inside(stream, shell).serve())
 
 
-def warm_up() -> object:
-    """Import once what every submission would import, and nothing that answers an exercise."""
+def warm_up(modules: Iterable[str]) -> object:
+    """Import once what submissions would import, and do once what takes long the first time only. → the shell that cells run in"""
     import gc
 
-    import matplotlib
     import numpy as np
 
-    matplotlib.use("agg")
-    import matplotlib.pyplot
-    import torch
-
-    import course_lib.data
-    import course_lib.interactive
-
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    torch.mm(torch.zeros(2, 2), torch.zeros(2, 2))
-    np.linalg.norm(np.zeros(3))
-    pixels = course_lib.data.digits().x_train[:2]
+    for name in modules:
+        with suppress(Exception):  # closed while the chapter is graded, or not there: the cells that want it will be told
+            importlib.import_module(name)
+    np.linalg.norm(np.zeros((2, 2)) @ np.zeros((2, 2)))
     shell = inside.make_shell()
-    for figure in (_figure(), course_lib.interactive.digit_grid(pixels)):
-        course_lib.interactive.show_static(figure, alt="two of the many things that a figure needs once")
-    matplotlib.pyplot.close("all")
+    for package, prepare in (("torch", _step), ("matplotlib.pyplot", _draw), ("course_lib.data", _read)):
+        if package in sys.modules:
+            prepare()
     gc.collect()
     gc.freeze()  # what is there now is never looked at again by the collector, so its pages stay shared
     return shell
 
 
-def _figure() -> Any:
-    """A figure with formulas on logarithmic axes, a legend and a layout to be found: what takes longest when it is drawn first."""
-    import matplotlib.pyplot
+def _step() -> None:
+    """Most of what torch needs for the first step of a first optimiser."""
+    import torch
 
-    figure, axis = matplotlib.pyplot.subplots(layout="constrained")
+    weight = torch.zeros(2, 2, requires_grad=True)
+    torch.nn.functional.cross_entropy(weight, torch.zeros(2, dtype=torch.int64)).backward()
+    torch.optim.Adam([weight]).step()
+
+
+def _draw() -> None:
+    """A figure with formulas on logarithmic axes, a legend and a layout to be found: what takes longest when it is drawn first."""
+    from matplotlib import pyplot
+
+    import course_lib.interactive
+
+    figure, axis = pyplot.subplots(layout="constrained")
     axis.loglog([1e-9, 1.0], [1e-9, 1.0], "o--", label="$x^2$")
     axis.set(title="title", xlabel="x", ylabel="y")
     axis.annotate("here", (1e-3, 1e-3), (1e-2, 1e-5), arrowprops={"arrowstyle": "->"})
     axis.legend()
-    return figure
+    course_lib.interactive.show_static(figure, alt="one of the many things that a figure needs once")
+    pyplot.close("all")
+
+
+def _read() -> None:
+    """The digits, which most chapters use."""
+    import course_lib.data
+
+    course_lib.data.digits()
 
 
 if __name__ == "__main__":

@@ -725,14 +725,16 @@ def train(student, rng):
         holds(reached, "No order of the five rows, in batches of 2, leads from the first network to the one after an epoch.")
     with case("a new random order in every epoch", hint="Draw the order inside the loop over epochs, for rows and labels alike."):
         four, four_labels = x[:4], labels[:4]
-        pairs = []
+        another = False
         for seed in range(3):
             start, first, second = (student.train(four, four_labels, epochs=number, batch_size=1, seed=seed, **small) for number in range(3))
             to_first = next((order for order, moved in epochs_from(start, four, four_labels, 1, 0.3) if agree(first, moved)), ())
             to_second = next((order for order, moved in epochs_from(first, four, four_labels, 1, 0.3) if agree(second, moved)), ())
             holds(bool(to_first and to_second), "An epoch did not go through all four rows, one step for each.")
-            pairs.append((to_first, to_second))
-        holds(any(first != second for first, second in pairs), "Every second epoch went through the rows in the order of the first.")
+            another = to_first != to_second
+            if another:
+                break
+        holds(another, "Every second epoch went through the rows in the order of the first.")
     with case("the same seed gives the same network, another seed another", hint="Take every random number from the seed: weights and orders."):
         first, again, other = (student.train(x, labels, epochs=2, batch_size=2, seed=seed, **small) for seed in (5, 5, 6))
         same(again, first, "the second run's network")
@@ -742,14 +744,14 @@ def train(student, rng):
     with case("leaves the data as they were", hint="Shuffle an array of row numbers, not the rows themselves.", side=True):
         student.train(x, labels, epochs=1, batch_size=2, seed=0, **small)
         inputs_unchanged(student)
-    with case("reads held-out digits: 94.5% on average over 3 seeds", hint="If all cases above pass, does a step use the loss of its own batch?"):
+    with case("reads held-out digits: 90% on average over 3 seeds", hint="If all cases above pass, does a step use the loss of its own batch?"):
         pixels = rng.permutation(64)
         scores = []
         for seed in range(3):
             split = digits(seed=seed)
-            params = student.train(split.x_train[:, pixels], split.y_train, hidden=32, epochs=15, batch_size=16, lr=0.3, seed=seed)
+            params = student.train(split.x_train[:, pixels], split.y_train, hidden=32, epochs=8, batch_size=32, lr=0.6, seed=seed)
             scores.append(np.mean(predicted(params, split.x_test[:, pixels]) == split.y_test))
-        accuracy(scores, over=0.945)
+        accuracy(scores, over=0.90)
 
 
 @train.right("plain loops")
@@ -780,7 +782,7 @@ ONE_STEP = "a batch larger than the data: one step, of the length that lr says"
 EVERY_ROW = "one epoch: every row once, and a step after every batch"
 NEW_ORDER = "a new random order in every epoch"
 SEEDED = "the same seed gives the same network, another seed another"
-READS = "reads held-out digits: 94.5% on average over 3 seeds"
+READS = "reads held-out digits: 90% on average over 3 seeds"
 ORDER = "order = rng.permutation(len(x))"
 train.slip("rows never shuffled", (ORDER, "order = np.arange(len(x))"), of="plain loops", fails=NEW_ORDER)
 train.slip(
@@ -908,7 +910,11 @@ def topological_order(student, rng):
     with case("a chain of 3,000 nodes", hint="Python stops at about 1,000 calls inside one another. Keep your own stack in a list."):
         chain = {f"n{i}": (f"n{i - 1}",) if i else () for i in range(3000)}
         same(student.topological_order(chain, "n2999"), [f"n{i}" for i in range(3000)])
-    with case("sixty doublings do not take for ever", hint="Going down every path visits a node as often as there are paths to it: 2^60 times here."):
+    with case(
+        "sixty doublings do not take for ever",
+        hint="Going down every path visits a node as often as there are paths to it: 2^60 times here.",
+        seconds=0.5,
+    ):
         doubling = {f"n{i}": (f"n{i - 1}", f"m{i - 1}") if i else () for i in range(61)} | {f"m{i}": (f"n{i}",) for i in range(60)}
         order = student.topological_order(doubling, "n60")
         holds(not in_order(order, doubling) and len(order) == 121, "Every node once, after its parents, is wanted.")
@@ -1025,7 +1031,7 @@ def Value(student, rng):
         top = shared + shared * c
         (top + top * shared).backward()
         close(x.grad, b * (1 + c) * (1 + 2 * a * b))
-    with case("thirty doublings do not take for ever", hint="Visit each node once, not once for every path that leads to it."):
+    with case("thirty doublings do not take for ever", hint="Visit each node once, not once for every path that leads to it.", seconds=0.5):
         x = student.Value(1e-6)
         node = x
         for _ in range(30):

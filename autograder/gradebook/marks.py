@@ -99,13 +99,14 @@ def record(
         with book.db.no_autoflush:  # nbgrader adds a submission in steps; flushed between two of them it warns
             entry = book.update_or_create_submission(assignment, student, **({"timestamp": handed_in} if handed_in else {}))
         for notebook in entry.notebooks:
-            book.db.query(BaseCell).filter(BaseCell.notebook_id == notebook.notebook_id).all()  # or each would be fetched alone
+            cells = book.db.query(BaseCell).filter(BaseCell.notebook_id == notebook.notebook_id).all()  # held, or each would be fetched alone
             for grade in notebook.grades:
                 grade.auto_score = scores.get(grade.name, 0.0)
                 grade.needs_manual_grade = grade.manual_score is not None or grade.auto_score is None
             for comment in notebook.comments:
                 comment.auto_comment = "No response." if comment.name in untouched else None
             notebook.late_submission_penalty = None
+            del cells
         book.db.commit()
         late, points = entry.total_seconds_late > 0, (_points(entry.score), _points(entry.max_score))
         book.db.expunge_all()  # or a class would be in memory before it is graded
