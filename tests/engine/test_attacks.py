@@ -16,9 +16,8 @@ import pytest
 from attacks import Attack, all_attacks, attacked, small_notebook
 from processes import below
 
-from autograder.checking.exercise import load_chapter
-from autograder.engine.unit import Unit, UnitResult, run_unit
-from autograder.engine.worker import Zygote, discard_zygotes, zygote_for
+from autograder.engine.unit import Unit, UnitResult, run_unit, zygote_of
+from autograder.engine.worker import discard_zygotes
 
 pytestmark = pytest.mark.sandbox
 ATTACKS = all_attacks()
@@ -70,10 +69,6 @@ def zygotes_end_with_the_module() -> Iterator[None]:
     discard_zygotes()
 
 
-def zygote() -> Zygote:
-    return zygote_for(module for item in load_chapter("backprop") for module in item.reference)
-
-
 def files_of_nobody() -> set[Path]:
     found = set()
     for entry in (entry for place in ("/tmp", "/dev/shm", "/var/tmp") for entry in Path(place).iterdir()):
@@ -101,7 +96,7 @@ def run_honest(unit: Unit) -> list[str]:
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_an_attack_earns_nothing_ends_in_time_leaves_nothing_and_changes_no_honest_score(attack, unit_of, honest_unit, listener):
     before = run_honest(honest_unit)
-    its_zygote, running, files = zygote(), below(), files_of_nobody()
+    its_zygote, running, files = zygote_of(honest_unit), below(), files_of_nobody()
     unit = unit_of(attacked(Attack(attack.family, attack.name, attack.code.replace("PORT", str(listener.port)), attack.place, attack.status)))
 
     began = time.monotonic()
@@ -114,7 +109,7 @@ def test_an_attack_earns_nothing_ends_in_time_leaves_nothing_and_changes_no_hone
     assert result.reason or result.status == "graded"
     assert seconds < SECONDS
     assert "LEAK" not in json.dumps(outputs_of(result))
-    assert zygote() is its_zygote
+    assert zygote_of(honest_unit) is its_zygote
     assert below() == running
     assert files_of_nobody() == files
     assert listener.visits == 0

@@ -151,17 +151,27 @@ def test_bytes_before_the_question_are_tampering_be_they_one_or_a_whole_frame(pa
         assert submission.tampered == UNASKED
 
 
-def test_a_second_answer_is_found_at_the_next_question(partner):
+def test_a_second_answer_that_comes_with_the_first_is_found_at_once(partner):
     student, submission = student_of(partner(lambda request: frame((request[0], "value", 1, NOTHING)) + frame((request[0], "value", 2, NOTHING))))
-    assert student.f == 1
     with pytest.raises(StudentError):
         _ = student.f
-    assert submission.tampered
+    assert "followed by another" in submission.tampered
+
+
+def test_a_second_answer_after_a_long_first_is_found_at_the_next_question(partner):
+    long = "x" * wire.FIRST_PART
+    student, submission = student_of(partner(lambda request: frame((request[0], "value", long, NOTHING)) + b"\x00"))
+    assert student.f == long
+    with pytest.raises(StudentError):
+        _ = student.f
+    assert submission.tampered == UNASKED
 
 
 def test_a_second_answer_to_the_last_question_is_found_at_the_end(partner):
-    student, submission = student_of(partner(lambda request: frame((request[0], "value", 1, NOTHING)) + b"\x00"))
+    other = partner(value(1))
+    student, submission = student_of(other)
     assert student.f == 1
+    other.say(b"\x00")
     submission.settle()
     assert submission.tampered == UNASKED
 

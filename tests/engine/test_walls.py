@@ -5,6 +5,8 @@ import os
 import secrets
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -676,3 +678,19 @@ def test_whoever_grades_is_told_once_when_it_is_landlock(tmp_path, monkeypatch):
     assert answer.exit_code == 0 and " ".join(answer.stderr.split()).count("shut in by Landlock") == 1
     again = CliRunner().invoke(autograder, ["grade", str(tmp_path / "class"), "--jobs", "1"])
     assert "Landlock" not in again.stderr, "nothing was to be done"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="this is an ordinary user")
+def test_all_of_this_holds_for_an_ordinary_user_as_well():
+    """Who owns, unlike the users that root makes, the files and processes outside. (The capability is for interpreters in root's own home.)"""
+    if not shutil.which("setpriv"):
+        pytest.skip("setpriv is not installed")
+    who = ["--reuid=4242", "--regid=4242", "--clear-groups", "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # not below pytest's own folder, through which none but root may pass
+        os.chown(place, 4242, 4242)
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"--basetemp={place}/tests", __file__]
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment = kept | {"HOME": place, "TMPDIR": place, "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(["setpriv", *who, "--", *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=580)
+    assert done.returncode == 0, done.stdout[-3000:]
