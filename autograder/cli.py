@@ -295,11 +295,12 @@ def bench(
     students: Annotated[int, typer.Option(min=1, help="Size of the class.")] = 40,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many at a time in the engine.")] = None,
     all_cells: Annotated[bool, typer.Option("--all-cells", help="The engine, too, runs the chapter's demonstrations.")] = False,
+    train: Annotated[bool, typer.Option("--train", help="Leave the cells that train in the notebooks; nbgrader runs them.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Grade the same class by stock nbgrader and by the engine, and compare time and scores."""
     from autograder.gradebook import bench as room
 
-    measured = room.bench(students, jobs, all_cells, quiet=as_json)
+    measured = room.bench(students, jobs, all_cells, train, quiet=as_json)
     room.show(measured, as_json)
     raise SystemExit(0 if measured.same_scores else 1)

@@ -124,8 +124,9 @@ class Submission:
 class RemoteStudent:
     """What a check calls `student`, with the student's code in another process. The same operations as `checking.student.LocalStudent`."""
 
-    def __init__(self, submission: Submission, needs: dict[str, str], run: Run):
-        """needs: what the exercise calls an object → what the notebook calls it."""
+    def __init__(self, submission: Submission, needs: dict[str, str], run: Run, stopped: str = ""):
+        """needs: what the exercise calls an object → what the notebook calls it. stopped: what the answer's cell raised, if it did"""
+        self._stopped = clean(stopped)
         self._submission, self._needs, self._run_state = submission, needs, run
         self.last_arguments: tuple = ()
         self.last_changed: tuple[int, ...] = ()
@@ -141,7 +142,7 @@ class RemoteStudent:
             return self._handles[name]
         answer = self._submission.ask("get", self._needs[name], seconds, seconds=seconds)
         if answer == ("absent",):
-            raise NotWritten(f"`{self._needs[name]}` is not there.")
+            raise NotWritten(f"`{self._needs[name]}` is not there" + (f": its cell stopped with {self._stopped}." if self._stopped else "."))
         found = self._result(answer, name, ())
         if isinstance(found, Handle):  # stays with the student, where it may change; what it is called does not
             self._handles[name] = found

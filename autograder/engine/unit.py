@@ -222,10 +222,12 @@ class _Grading:
         self._output_left = KEPT_OUTPUTS * unit.limits.output
         self._slow: list[str] = []
         self._raised: list[str] = []
+        self._restored: list[str] = []
+        self._stopped: dict[str, str] = {}  # answers whose cell raised something: grade_id → what
 
     def run(self, submission: Submission) -> None:
         """Cells in the student's order; every graded cell of the release once, those that were deleted at the end."""
-        seen = set()
+        seen: set[str] = set()
         self._run_these = self.needed()
         for number, cell in enumerate(self._notebook["cells"], 1):
             grade_id = _grade_id(cell)
@@ -236,6 +238,8 @@ class _Grading:
             if released and not first and grade_id in self._graded:
                 cell["source"] = "# A copy of a graded cell stood here; it counts once, where it stands first."
             elif released and grade_id in self._graded:
+                if cell["cell_type"] == "code" and cell["source"].strip() != released["source"].strip():
+                    self._restored.append(grade_id)
                 self._grade(submission, grade_id, cell)
             else:
                 if released and released["nbgrader"].get("locked"):
@@ -246,6 +250,7 @@ class _Grading:
                     self._run_code(submission, cell, f"cell {grade_id}" if released else f"cell number {number}")
         for grade_id, released in self._graded.items():
             if grade_id not in seen:
+                self._restored.append(grade_id)
                 cell: dict[str, Any] = {"id": f"put-{len(self._notebook['cells'])}-back", "metadata": {"nbgrader": released["nbgrader"]}}
                 cell["source"] = released["source"]
                 self._notebook["cells"].append(cell)
@@ -275,8 +280,15 @@ class _Grading:
 
     def said(self) -> str:
         """What a grader may want to know of a submission that was graded to its end."""
+        if self._graded and len(self._restored) == len(self._graded):
+            return "none of the graded cells of this assignment is in it; is it another chapter's notebook?"
         parts = []
-        for text, places in (("ran out of time:", self._slow), ("raised:", self._raised)):
+        waited = [name for name, result in self._results.items() if any(case.outcome == "timeout" for case in result.cases)]
+        for text, places in (
+            ("ran out of time:", [*self._slow, *(f"the check of {name}" for name in waited)]),
+            ("raised:", self._raised),
+            ("graded cells put back:", self._restored),
+        ):
             if places:
                 parts.append(f"{text} {', '.join(places[:3])}" + (f" and {len(places) - 3} more" if len(places) > 3 else ""))
         return "; ".join(parts)
@@ -293,6 +305,7 @@ class _Grading:
             kind = next((output["ename"] for output in reversed(cell["outputs"]) if output["output_type"] == "error"), "error")
             if kind != "NotImplementedError":
                 self._raised.append(f"{name} ({kind[:40]})")
+                self._stopped[_grade_id(cell)] = kind[:40]
 
     def _ask(self, submission: Submission, source: str) -> tuple[str, list[dict]]:
         limits = self._unit.limits
@@ -328,7 +341,7 @@ class _Grading:
     def _check(self, submission: Submission, item: Exercise, source: str) -> ExerciseResult:
         needs = dict(zip(item.needs, _given(source), strict=True))
         run = Run(item.seconds)
-        student = RemoteStudent(submission, needs, run)
+        student = RemoteStudent(submission, needs, run, self._stopped.get(item.name, ""))
         try:
             with _bounded_memory():
                 return within(item.seconds * len(item.case_names) + CHECK_SECONDS, lambda: item.run_with(student, run, self._unit.seed))

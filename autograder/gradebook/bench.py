@@ -1,7 +1,8 @@
 """The same class graded by stock nbgrader and by the engine in one run, so that both meet the machine in the same state.
 
-Nothing in the class goes wrong but the answers, and the cells that the engine does not run (training, figures) are taken out of all notebooks: the
-ratio speaks of the engines. nbgrader grades half of a part, then the engine the whole of it, then nbgrader the other half. Both pay for their start.
+Nothing in the class goes wrong but the answers, and the cells that train, which the engine does not run, are taken out of all notebooks unless
+they are asked for: the ratio speaks of the engines. nbgrader grades half of a part, then the engine the whole of it, then nbgrader the other half.
+Both pay for their start.
 """
 
 import contextlib
@@ -25,7 +26,7 @@ from rich.console import Console
 from autograder.checking.exercise import load_chapter
 from autograder.engine import scheduler
 from autograder.engine.sandbox import Limits
-from autograder.engine.unit import SKIPPED_TAGS, Unit, cells_that_run, run_unit
+from autograder.engine.unit import Unit, cells_that_run, run_unit
 from autograder.engine.worker import discard_zygotes
 from autograder.gradebook import by_engine, classroom, marks, planted, stock
 from autograder.gradebook.classroom import Classroom, open_class
@@ -63,11 +64,17 @@ class Measured:
     private_bytes: int
 
 
-def bench(students: int = 40, jobs: int | None = None, all_cells: bool = False, quiet: bool = False) -> Measured:
-    """Raises `CourseError` when student code cannot be shut in here. all_cells: the engine, too, runs what no score depends on."""
+def bench(students: int = 40, jobs: int | None = None, all_cells: bool = False, train: bool = False, quiet: bool = False) -> Measured:
+    """Raises `CourseError` when student code cannot be shut in here.
+
+    all_cells  the engine, too, runs what no score depends on
+    train      the notebooks keep the cells that train, which nbgrader runs
+    """
     console = Console(stderr=True, quiet=quiet)
     chapter = find_chapter(CHAPTER)
-    people = [replace(item, text=_without_skipped(item.text)) for item in planted.honest_class(planted.read_chapter(chapter), students)]
+    people = planted.honest_class(planted.read_chapter(chapter), students)
+    if not train:
+        people = [replace(item, text=_without_training(item.text)) for item in people]
     seconds = nbgrader_seconds = cpu = 0.0
     peak = 0
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
@@ -147,9 +154,9 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
-def _without_skipped(text: str) -> str:
+def _without_training(text: str) -> str:
     node = reads(text, as_version=4)
-    node.cells = [cell for cell in node.cells if not SKIPPED_TAGS & set(cell.metadata.get("tags", []))]
+    node.cells = [cell for cell in node.cells if "train" not in cell.metadata.get("tags", [])]
     return to_text(node)
 
 

@@ -4,6 +4,7 @@ import os
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import rich.progress
 from rich.console import Console
@@ -17,6 +18,7 @@ from autograder.gradebook import by_engine, by_stock, marks, secret
 from autograder.gradebook.classroom import Classroom, open_class
 from autograder.gradebook.ledger import Graded, Ledger
 
+MOST_MOVED = 10  # scores that have changed of which each is told
 STRANGERS = (
     "Note: this runs the students' programs with your own rights: they can read and change what you can, marks included. "
     "Grade in an account or a container in which nothing can be lost."
@@ -74,7 +76,19 @@ def grade(
         for result in finished:
             results[result.student, result.assignment] = result
             advance(result)
+    if not quiet:
+        tell_moved([(known[key][0], results[key]) for key in todo if key in known and key in results])
     return as_marked(room, [results[key] for key in wanted], begun)
+
+
+def tell_moved(pairs: list[tuple[Graded, Graded]]) -> None:
+    """Say whose score is another than before: the notebook, or the course, has changed. pairs: (before, now)"""
+    moved = [(before, now) for before, now in pairs if before.score != now.score]
+    console = Console(stderr=True)
+    for before, now in moved[:MOST_MOVED]:
+        console.print(f"graded again: {escape(now.student)} {now.assignment} had {before.score:g} of {before.max_score:g} points, now {now.score:g}")
+    if len(moved) > MOST_MOVED:
+        console.print(f"graded again: {len(moved) - MOST_MOVED} more scores have changed")
 
 
 def as_marked(room: Classroom, results: list[Graded], fresh: set[tuple[str, str]]) -> list[Graded]:
@@ -105,7 +119,9 @@ def show(results: list[Graded]) -> None:
 
 
 def submissions(room: Classroom, assignment: str | None, student: str | None) -> list[tuple[str, str]]:
-    """(student, assignment) of every submission asked for."""
+    """(student, assignment) of every submission asked for. assignment: its name, or the number with which one begins, such as 3"""
+    if assignment is not None and assignment.isdigit():
+        assignment = next((name for name in room.assignments if name.startswith(f"{int(assignment):02}_")), assignment)
     if assignment is not None and assignment not in room.assignments:
         raise CourseError(f"no assignment {assignment!r} in {room.folder}; there are: {', '.join(room.assignments)}")
     folder = room.folder / "submitted"
@@ -150,8 +166,17 @@ def progress(total: int, quiet: bool):
         "[progress.description]{task.description}",
         rich.progress.BarColumn(),
         rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("{task.fields[rate]}"),
         rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("left:"),
+        rich.progress.TimeRemainingColumn(),
     )
     with rich.progress.Progress(*columns, console=console, transient=True, disable=quiet or not total or not console.is_terminal) as bar:
-        task = bar.add_task("grading", total=total)
-        yield lambda result: bar.update(task, advance=1, description=f"graded {escape(result.student)}")
+        task = bar.add_task("grading", total=total, rate="")
+
+        def advance(result: Any) -> None:
+            bar.update(task, advance=1, description=f"graded {escape(result.student)}")
+            done = bar.tasks[task]
+            bar.update(task, rate=f"{60 * done.completed / max(done.elapsed or 0.0, 1e-9):.0f} a minute")
+
+        yield advance
