@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -19,6 +20,7 @@ from autograder.errors import CourseError
 from autograder.gradebook import by_stock as by_stock_nbgrader
 from autograder.gradebook import grading, marks, planted
 from autograder.gradebook.classroom import open_class
+from autograder.gradebook.ledger import Graded
 from autograder.gradebook.submitted import Unreadable
 from autograder.gradebook.worker import readable
 
@@ -52,6 +54,20 @@ def test_what_could_not_be_graded_has_a_reason_and_zeros_in_the_gradebook(graded
 def test_a_shadowed_check_is_told_and_gives_nothing(graded):
     result = graded.results["forging"]
     assert outcome(result) == ("tampered", 0) and "check-largest" in result.reason
+
+
+def test_an_assignment_may_be_named_by_its_number(graded):
+    assert grading.submissions(graded.room, "97", "ada") == [("ada", WORK)]
+    with pytest.raises(CourseError, match="no assignment '98'"):
+        grading.submissions(graded.room, "98", None)
+
+
+def test_a_score_that_moved_is_told_and_one_that_stayed_is_not(capsys):
+    before = [Graded(f"s{number}", WORK, "graded", 5.0, 8.0, "", 1.0) for number in range(14)]
+    grading.tell_moved([(one, replace(one, score=one.score + (index > 0))) for index, one in enumerate(before)])
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == f"graded again: s1 {WORK} had 5 of 8 points, now 6"
+    assert len(told) == 11 and told[-1] == "graded again: 3 more scores have changed"
 
 
 def test_what_is_graded_and_unchanged_is_not_run_again(graded, monkeypatch):
