@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import resource
 import time
 from dataclasses import dataclass
@@ -21,6 +22,18 @@ class Execution:
     node: nbformat.NotebookNode
     seconds: float
     peak_bytes: int
+
+    @property
+    def said(self) -> str:
+        """All that it printed."""
+        outputs = (output for cell in self.node.cells if cell.cell_type == "code" for output in cell.outputs)
+        return "\n".join(output.text for output in outputs if output.output_type == "stream")
+
+    def printed(self, pattern: str) -> re.Match:
+        """The first place where it printed the pattern."""
+        match = re.search(pattern, self.said)
+        assert match, f"{pattern!r} was not printed:\n{self.said}"
+        return match
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from reference import namespace
+from reference import namespace, prose
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
@@ -23,23 +23,6 @@ from course_lib.scale.models import BERT_BASE, GPT2, GPT2_XL, GPT3, LLAMA_7B, MI
 CHAPTER = find_chapter("01")
 
 
-def prose() -> str:
-    return " ".join(" ".join(cell.text.split()) for cell in read(CHAPTER.source).cells if cell.kind == "markdown")
-
-
-def text_of(execution) -> str:
-    return "\n".join(
-        output.text for cell in execution.node.cells if cell.cell_type == "code" for output in cell.outputs if output.output_type == "stream"
-    )
-
-
-def printed(execution, pattern: str) -> re.Match:
-    """The first place where the notebook printed the pattern."""
-    match = re.search(pattern, text_of(execution))
-    assert match, f"{pattern!r} was not printed:\n{text_of(execution)}"
-    return match
-
-
 def scores(rows: int, method: str) -> np.ndarray:
     return np.array([outcome.accuracy for outcome in stored() if (outcome.rows, outcome.method) == (rows, method)])
 
@@ -48,7 +31,7 @@ def test_the_chapter_has_the_size_that_it_announces():
     infos = exercise_infos(CHAPTER)
     assert len(infos) == 9
     assert {info.level for info in infos} == {1, 2, 3}
-    assert "The exercises take about an hour and a half" in prose()
+    assert "The exercises take about an hour and a half" in prose("01")
     assert 75 <= sum(info.minutes for info in infos) <= 100
 
 
@@ -64,12 +47,12 @@ def test_a_large_model_needs_no_library_beyond_those_of_the_course():
 def test_the_data_are_as_described():
     split = digits(seed=0)
     assert (len(split.x_train), len(split.x_test)) == (1438, 359)
-    assert "1,797 pictures of 8 × 8 pixels" in prose()
-    assert "the 1,438 training pictures" in prose()
+    assert "1,797 pictures of 8 × 8 pixels" in prose("01")
+    assert "the 1,438 training pictures" in prose("01")
 
 
 def test_the_counts_in_the_text_are_those_of_the_models():
-    text = prose()
+    text = prose("01")
     assert counting.mlp_params([64, 64, 10]) == 4810
     assert "4,810 numbers read 64 pixels" in text
     assert f"{224 * 224 * 3:,} numbers" in text
@@ -83,7 +66,7 @@ def test_the_counts_in_the_text_are_those_of_the_models():
 
 
 def test_the_bonus_counts_mistral_with_the_program_that_it_shows():
-    found = re.search(r"block = ([^<]*?\* 4096) (2 \* 32000 \* 4096 \+ 32 \* block \+ 4096)", prose())
+    found = re.search(r"block = ([^<]*?\* 4096) (2 \* 32000 \* 4096 \+ 32 \* block \+ 4096)", prose("01"))
     assert found
     names: dict = {}
     exec(f"block = {found[1]}\ntotal = {found[2]}", names)
@@ -93,14 +76,14 @@ def test_the_bonus_counts_mistral_with_the_program_that_it_shows():
 def test_the_program_of_the_bug_hunt_says_what_the_text_says_it_says():
     block = counting.block_params(768, 3072)
     found = counting.transformer_params(BERT_BASE) + 511 * 12 * block
-    assert f"The program as found says {found:,}" in prose()
+    assert f"The program as found says {found:,}" in prose("01")
     assert 1e10 < found < 1e11
     assert 390 < found / counting.transformer_params(BERT_BASE) < 410
-    assert "four hundred times less" in prose()
+    assert "four hundred times less" in prose("01")
 
 
 def test_the_comparisons_of_size_in_the_text_are_true():
-    text, bert, gpt3, resnet = prose(), counting.transformer_params(BERT_BASE), counting.transformer_params(GPT3), counting.resnet50_params()
+    text, bert, gpt3, resnet = prose("01"), counting.transformer_params(BERT_BASE), counting.transformer_params(GPT3), counting.resnet50_params()
     assert "nearly a hundred times too small even for ten billions" in text
     assert 85 < 1e10 / bert < 100
     assert "ResNet-50 has a quarter of the parameters of BERT-base" in text
@@ -119,17 +102,17 @@ def test_the_comparisons_of_size_in_the_text_are_true():
 def test_the_memory_of_gpt2_xl_is_as_described():
     state = sum(memory.state_bytes(counting.transformer_params(GPT2_XL), memory.ADAM_MIXED).values())
     one = memory.activation_bytes(GPT2_XL, 1, 1024)
-    assert "take a third as much as weights, gradients and optimiser together" in prose()
+    assert "take a third as much as weights, gradients and optimiser together" in prose("01")
     assert 0.33 <= one / state < 0.38
-    assert "with sixteen texts they are most of the whole" in prose()
+    assert "with sixteen texts they are most of the whole" in prose("01")
     assert 16 * one > 0.8 * (16 * one + state)
-    assert "Recomputing makes them 26 times smaller" in prose()
+    assert "Recomputing makes them 26 times smaller" in prose("01")
     assert round(one / memory.activation_bytes(GPT2_XL, 1, 1024, recompute=True)) == 26
     assert 4 * one + state < 80e9 < 16 * one + state
 
 
 def test_the_answers_to_the_questions_about_the_figure_are_those_of_the_figure():
-    text = prose()
+    text = prose("01")
 
     def token_table(layers, width):
         size = measure(layers, width, GPT2.vocabulary, 1024)
@@ -147,9 +130,9 @@ def test_the_answers_to_the_questions_about_the_figure_are_those_of_the_figure()
 
 
 def test_the_list_of_activations_adds_up():
-    assert "11 $d$ for attention" in prose()
-    assert "19 $d$ for the feed-forward part" in prose()
-    assert "4 $d$ for the two norms" in prose()
+    assert "11 $d$ for attention" in prose("01")
+    assert "19 $d$ for the feed-forward part" in prose("01")
+    assert "4 $d$ for the two norms" in prose("01")
     assert memory.block_activation_bytes(1, 1, 100, 0) == (11 + 19 + 4) * 100
 
 
@@ -178,12 +161,12 @@ def test_what_the_text_reads_from_the_stored_comparison_is_in_it():
     assert -1 < lead(1438, "nearest neighbours").mean < -0.5
     assert lead(1438, "logistic regression").low > 0
     assert lead(1438, "random forest").low < 0 < lead(1438, "random forest").high
-    assert "about two points" in prose()
-    assert "ahead by about one point, the nearest neighbours by more than half a point" in prose()
-    assert "with 100 or 400 pictures no gain can be told, with 1,438 it is about a point" in prose()
+    assert "about two points" in prose("01")
+    assert "ahead by about one point, the nearest neighbours by more than half a point" in prose("01")
+    assert "with 100 or 400 pictures no gain can be told, with 1,438 it is about a point" in prose("01")
     assert all(lead(rows, "logistic regression").low < 0 < lead(rows, "logistic regression").high for rows in (100, 400))
     assert round(lead(1438, "logistic regression").mean) == 1
-    assert "as near to 0 as that last one's" in prose()
+    assert "as near to 0 as that last one's" in prose("01")
     assert 0 < lead(1438, "logistic regression").low < 0.2
 
 
@@ -201,9 +184,9 @@ def test_what_the_text_says_of_the_gains_from_more_pictures_is_in_them():
 def test_the_seconds_in_the_text_are_those_of_the_stored_searches():
     seconds = {method.name: sum(outcome.seconds for outcome in stored() if outcome.method == method.name) for method in METHODS}
     assert round(sum(seconds.values()) / 60) == 37
-    assert "computed beforehand, in 37 minutes" in prose()
+    assert "computed beforehand, in 37 minutes" in prose("01")
     assert [round(seconds[name] / 60) for name in ("network", "random forest")] == [22, 13]
-    assert "The network took longest, 22 minutes, and the forest 13; the other three took less than a minute each" in prose()
+    assert "The network took longest, 22 minutes, and the forest 13; the other three took less than a minute each" in prose("01")
     assert all(seconds[name] < 60 for name in seconds.keys() - {"network", "random forest"})
     few = {method.name: sum(one.seconds for one in stored() if (one.method, one.rows) == (method.name, 100)) for method in METHODS}
     assert max(few, key=few.__getitem__) == "random forest"
@@ -214,7 +197,7 @@ def test_the_network_of_the_comparison_was_limited_as_the_text_says():
     rates = next(method.grid["learning_rate_init"] for method in METHODS if method.name == "network")
     chosen = [one.chosen["learning_rate_init"] for one in stored() if (one.method, one.rows) == ("network", 1438)]
     assert len(rates) == 3 and chosen.count(max(rates)) == 5
-    assert "the search chose the largest of these in five splits of six" in prose()
+    assert "the search chose the largest of these in five splits of six" in prose("01")
 
 
 @pytest.mark.slow
@@ -226,7 +209,7 @@ def test_another_optimiser_reads_what_the_text_says_and_stays_behind_the_support
             warnings.simplefilter("ignore", ConvergenceWarning)
             found.append(MLPClassifier((256,), random_state=seed).fit(split.x_train, split.y_train).score(split.x_test, split.y_test))
     assert np.mean(found) == pytest.approx(0.985, abs=0.002)  # other processors round otherwise
-    assert "reads 98.5% on average over the same six splits" in prose()
+    assert "reads 98.5% on average over the same six splits" in prose("01")
     neighbours, machine = (mean_and_interval(np.array(found) - scores(1438, name)) for name in ("nearest neighbours", "support vector machine"))
     assert neighbours.low < 0 < neighbours.high
     assert machine.high < 0
@@ -254,24 +237,22 @@ def test_every_check_of_the_solution_notebook_is_solved(executed):
 
 @pytest.mark.slow
 def test_the_template_knows_most_zeros_and_few_others(executed):
-    zeros, others = (float(number) for number in printed(executed("01"), r"for (\d+)% of the zeros.*\n.*and for ([\d.]+)% of the other").groups())
+    zeros, others = (float(number) for number in executed("01").printed(r"for (\d+)% of the zeros.*\n.*and for ([\d.]+)% of the other").groups())
     assert zeros > 90
     assert others < 2
 
 
 @pytest.mark.slow
 def test_the_readers_forward_pass_is_scikit_learns(executed):
-    assert printed(executed("01"), r"read differently: (\d+)")[1] == "0"
-    assert float(printed(executed("01"), r"reads ([\d.]+)% of the held-out")[1]) > 95
+    assert executed("01").printed(r"read differently: (\d+)")[1] == "0"
+    assert float(executed("01").printed(r"reads ([\d.]+)% of the held-out")[1]) > 95
 
 
 @pytest.mark.slow
 def test_three_hidden_neurons_can_and_more_find_it_more_surely(executed):
     found = {
         int(units): (float(best), int(perfect))
-        for units, best, perfect in re.findall(
-            r"(\d) hidden: best of 60 starts +([\d.]+)%, all points right in +(\d+) of 60", text_of(executed("01"))
-        )
+        for units, best, perfect in re.findall(r"(\d) hidden: best of 60 starts +([\d.]+)%, all points right in +(\d+) of 60", executed("01").said)
     }
     assert list(found) == [1, 2, 3, 4, 8]
     assert max(found[1][0], found[2][0]) < 100 == found[3][0] == found[4][0] == found[8][0]
@@ -282,7 +263,7 @@ def test_three_hidden_neurons_can_and_more_find_it_more_surely(executed):
 
 @pytest.mark.slow
 def test_the_readers_counts_are_torchs_and_those_of_the_library(executed):
-    text = text_of(executed("01"))
+    text = executed("01").said
     assert len(re.findall(r"\(torch\)  equal", text)) == 5
     assert "DIFFERENT" not in text
     assert f"GPT-2: {counting.transformer_params(GPT2):,} parameters" in text
@@ -298,7 +279,7 @@ def test_the_readers_counts_are_torchs_and_those_of_the_library(executed):
 
 @pytest.mark.slow
 def test_6nd_misses_attention_and_with_it_is_right_to_half_a_percent(executed):
-    rows = re.findall(r"6N alone is off by ([-+]\d+)%, with 12·L·d·T added by ([-+][\d.]+)%", text_of(executed("01")))
+    rows = re.findall(r"6N alone is off by ([-+]\d+)%, with 12·L·d·T added by ([-+][\d.]+)%", executed("01").said)
     alone, corrected = ([float(row[column]) for row in rows] for column in (0, 1))
     assert len(rows) == 3
     assert alone == sorted(alone, reverse=True)
@@ -311,7 +292,7 @@ def test_6nd_misses_attention_and_with_it_is_right_to_half_a_percent(executed):
 def test_the_live_comparison_repeats_the_stored_one_to_a_few_pictures(executed):
     for outcome in stored():
         if (outcome.rows, outcome.seed) == (100, 0) and outcome.method != "random forest":
-            shown = float(printed(executed("01"), rf"{outcome.method} +([\d.]+)% .* of 359 held-out pictures")[1])
+            shown = float(executed("01").printed(rf"{outcome.method} +([\d.]+)% .* of 359 held-out pictures")[1])
             assert shown == pytest.approx(100 * outcome.accuracy, abs=1.5), outcome.method  # other processors round otherwise
 
 

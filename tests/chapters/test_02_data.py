@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from reference import namespace
+from reference import namespace, prose
 
 from autograder.checking.exercise import load_chapter
 from autograder.release.build import exercise_infos, notebook
@@ -19,30 +19,16 @@ from course_lib.scores import roc_auc
 CHAPTER = find_chapter("02")
 
 
-def prose() -> str:
-    return " ".join(" ".join(cell.text.split()) for cell in read(CHAPTER.source).cells if cell.kind == "markdown")
-
-
-def printed(execution, pattern: str) -> re.Match:
-    """The first place where the notebook printed the pattern."""
-    text = "\n".join(
-        output.text for cell in execution.node.cells if cell.cell_type == "code" for output in cell.outputs if output.output_type == "stream"
-    )
-    match = re.search(pattern, text)
-    assert match, f"{pattern!r} was not printed:\n{text}"
-    return match
-
-
 def numbers(execution, pattern: str) -> list[float]:
     """The groups of the first place where the notebook printed the pattern, as numbers."""
-    return [float(word) for word in printed(execution, pattern).groups()]
+    return [float(word) for word in execution.printed(pattern).groups()]
 
 
 def test_the_chapter_has_the_size_that_it_announces():
     infos = exercise_infos(CHAPTER)
     assert len(infos) == 10
     assert {info.level for info in infos} == {1, 2, 3}
-    assert "The exercises take about an hour and three quarters" in prose()
+    assert "The exercises take about an hour and three quarters" in prose("02")
     assert 95 <= sum(info.minutes for info in infos) <= 115
 
 
@@ -52,7 +38,7 @@ def test_the_exercises_stand_in_the_order_of_the_text():
 
 def test_the_facts_about_the_table_are_those_of_the_table():
     columns, progression = patients()
-    text = prose()
+    text = prose("02")
     assert f"{len(progression)} patients with diabetes, eight measurements" in text
     assert len(columns) == 8
     assert "Triglycerides run from 26 to 449" in text
@@ -66,19 +52,19 @@ def test_the_swapped_body_mass_index_of_the_text_is_one_of_the_table():
     table = messy_patients(0)
     columns, _ = patients()
     swapped = [row for row, kind in enumerate(table.kinds["bmi"]) if kind == "swapped"]
-    assert "a body mass index of 24.1 became 42.1" in " ".join(prose().replace("# ", "").split())
+    assert "a body mass index of 24.1 became 42.1" in " ".join(prose("02").replace("# ", "").split())
     assert any((columns["bmi"][table.source[row]], float(str(table.columns["bmi"][row]).replace(",", "."))) == (24.1, 42.1) for row in swapped)
 
 
 def test_glucose_in_the_other_unit_is_what_the_text_says():
     assert LIMITS["glucose"].factor == 18.016
-    assert "A glucose of 4.22 is impossible in mg/dl. Times 18.016 it is 76.0" in prose()
+    assert "A glucose of 4.22 is impossible in mg/dl. Times 18.016 it is 76.0" in prose("02")
     assert f"{4.22 * 18.016:.1f}" == "76.0"
 
 
 def test_nearly_all_impossible_glucose_cells_are_those_of_the_clinic_with_the_other_unit():
     kinds = messy_patients(0).kinds["glucose"]
-    assert "Of 198 impossible cells the rule finds one, the 999; take that away, and it finds none" in prose()
+    assert "Of 198 impossible cells the rule finds one, the 999; take that away, and it finds none" in prose("02")
     assert kinds.count("unit") > 0.95 * 198
 
 
@@ -95,7 +81,7 @@ def test_no_line_of_code_gives_the_outcome_of_a_prediction_away():
 
 def test_the_sharpened_probabilities_are_those_of_the_text():
     assert [f"{p**3 / (p**3 + (1 - p) ** 3):.2f}" for p in (0.7, 0.3)] == ["0.93", "0.07"]
-    assert "sends 0.7 to 0.93 and 0.3 to 0.07" in prose()
+    assert "sends 0.7 to 0.93 and 0.3 to 0.07" in prose("02")
 
 
 def test_every_worked_example_of_a_docstring_is_true():
@@ -163,8 +149,8 @@ def test_three_standard_deviations_find_one_code_and_nine_true_triglycerides(exe
     assert numbers(executed("02"), r"impossible as they stand: (\d+)") == [198]
     assert numbers(executed("02"), r"of these, beyond three standard deviations: (\d+)") == [1]
     assert numbers(executed("02"), r"without the 999, beyond three standard deviations: (\d+)") == [0]
-    assert printed(executed("02"), r"some glucose values: \[.* 4\.22 ")
-    assert printed(executed("02"), "in the clean table, beyond three standard deviations: .*'triglycerides': 9")
+    assert executed("02").printed(r"some glucose values: \[.* 4\.22 ")
+    assert executed("02").printed("in the clean table, beyond three standard deviations: .*'triglycerides': 9")
 
 
 @pytest.mark.slow
@@ -191,7 +177,7 @@ def test_the_model_beats_both_baselines_on_the_validation_rows(executed):
     assert model > slow > coin
     assert numbers(executed("02"), r"always slow  of 'fast': precision (\d+)%, recall (\d+)%") == [0, 0]
     assert numbers(executed("02"), r"1,000 coins  of 'fast': precision (\d+)%, recall (\d+)%") == [27, 27]
-    assert "they find 27% of the fast courses, and of those whom they call, 27% are fast" in prose()
+    assert "they find 27% of the fast courses, and of those whom they call, 27% are fast" in prose("02")
 
 
 @pytest.mark.slow
@@ -202,14 +188,14 @@ def test_the_model_is_within_the_luck_of_a_calibrated_one_and_the_sharpened_one_
     assert mean > 0.02
     assert as_it_is[1] <= high
     assert sharpened[0] > 1.5 * high
-    points = [tuple(map(float, pair)) for pair in re.findall(r"([\d.]+) → ([\d.]+)", printed(executed("02"), r"sharpened .*→.*")[0])]
+    points = [tuple(map(float, pair)) for pair in re.findall(r"([\d.]+) → ([\d.]+)", executed("02").printed(r"sharpened .*→.*")[0])]
     assert points[0][1] > points[0][0]
     assert points[-1][1] < points[-1][0]
 
 
 @pytest.mark.slow
 def test_the_picture_of_calibration_is_told_in_words_by_its_own_numbers(executed):
-    [line] = re.findall(r"as it is\s+\d.*→.*", printed(executed("02"), r"as it is\s+\d.*→.*")[0])
+    [line] = re.findall(r"as it is\s+\d.*→.*", executed("02").printed(r"as it is\s+\d.*→.*")[0])
     pages = [output.data.get("text/plain", "") for cell in executed("02").node.cells for output in cell.get("outputs", []) if "data" in output]
     assert any("in five bins" in page and line.strip() in page for page in pages)
 
@@ -232,7 +218,7 @@ def coverage(samples: int) -> float:
 @pytest.mark.slow
 def test_the_bootstrap_falls_a_little_short_of_its_promise(executed):
     assert f"{0.5 * math.erfc(-1 / 2):.3f}" == "0.760"
-    assert "Over 3,000 samples, about 93% of the intervals hold the truth" in prose()
+    assert "Over 3,000 samples, about 93% of the intervals hold the truth" in prose("02")
     assert coverage(3000) == pytest.approx(0.93, abs=0.005)
     share, low, high = numbers(executed("02"), r"their share, with its own interval: ([\d.]+)% \(([\d.]+) to ([\d.]+)\)")
     assert 87 <= share < 97
@@ -254,9 +240,9 @@ def test_of_the_five_leaks_scaling_does_nothing_that_can_be_seen_and_the_rest_fl
     assert found["scaling"][3] <= 0 <= found["scaling"][4]
     assert abs(found["scaling"][2]) < 0.002
     assert all(found[key][3] > 0.02 for key in ("copies", "threshold", "answer", "noise"))
-    assert "is worth about two hundredths of AUC" in prose()
+    assert "is worth about two hundredths of AUC" in prose("02")
     assert found["dropped"][3] > 0 and f"{found['dropped'][2]:.2f}" == "0.02"
-    assert f"{found['noise'][1]:.2f}" == re.search(r"of pure noise, an AUC of ([\d.]+\d)", prose())[1]  # type: ignore[index]
+    assert f"{found['noise'][1]:.2f}" == re.search(r"of pure noise, an AUC of ([\d.]+\d)", prose("02"))[1]  # type: ignore[index]
     assert abs(found["noise"][0] - 0.5) < 0.05
     in_use = numbers(executed("02"), r"in use, where it is not known yet: ([\d.]+)")[0]
     assert abs(in_use - found["answer"][0]) < 0.02
@@ -270,7 +256,7 @@ def test_one_of_the_luckiest_columns_of_noise_has_alone_an_auc_of_0_59():
         aucs = [roc_auc(outcome, noise[:, column]) for column in np.argsort(-fit)[:20]]
         found.append(np.mean(np.maximum(aucs, 1 - np.array(aucs))))
     assert f"{np.mean(found):.2f}" == "0.59"
-    assert "has an AUC of about 0.59 over all rows" in prose()
+    assert "has an AUC of about 0.59 over all rows" in prose("02")
 
 
 def test_about_one_test_row_in_five_has_a_copy_among_the_training_rows():
@@ -280,17 +266,17 @@ def test_about_one_test_row_in_five_has_a_copy_among_the_training_rows():
         test = np.random.default_rng(seed).permutation(len(source))[: len(source) // 5]
         shares.append(np.isin(source[test], np.delete(source, test)).mean())
     assert np.mean(shares) == pytest.approx(0.2, abs=0.03)
-    assert "about one test row in five has one" in prose()
+    assert "about one test row in five has one" in prose("02")
 
 
 @pytest.mark.slow
 def test_the_measures_equal_scikit_learns_and_pandas_to_1e_12(executed):
-    differences = ast.literal_eval(printed(executed("02"), r"largest differences: (\{.*\})")[1])
+    differences = ast.literal_eval(executed("02").printed(r"largest differences: (\{.*\})")[1])
     assert len(differences) == 4
     assert all(float(value) <= 1e-12 for value in differences.values())
     assert numbers(executed("02"), r"preparation, largest difference: (\S+)")[0] <= 1e-12
     for words in ("same words: True  same counts: True", "same rows as drop_duplicates: True", "same numbers as to_numeric: True"):
-        assert printed(executed("02"), words)
+        assert executed("02").printed(words)
 
 
 @pytest.mark.slow
@@ -322,7 +308,7 @@ def test_the_outcomes_of_the_predictions_are_those_that_the_text_explains(execut
         if (record := output.get("data", {}).get("application/vnd.large-models-prediction+json"))
     }
     assert float(truths["rows_left"]) == pytest.approx(0.95**10, abs=0.005)
-    assert f"{0.95**10:.3f}" == "0.599" and "0.95 multiplied by itself ten times, 0.599" in prose()
+    assert f"{0.95**10:.3f}" == "0.599" and "0.95 multiplied by itself ten times, 0.599" in prose("02")
     assert float(truths["lost_to_log"]) == pytest.approx(0.1587, abs=1e-4)
     assert truths["brighter"] == "44"
     assert truths["sharpened"] == "same"

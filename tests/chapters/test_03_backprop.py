@@ -4,35 +4,20 @@ import re
 
 import numpy as np
 import pytest
-from reference import namespace
+from reference import namespace, prose
 
 from autograder.release.build import exercise_infos
 from autograder.release.chapters import find_chapter
-from autograder.release.source import read
 from course_lib.data import digits
 
 CHAPTER = find_chapter("03")
-
-
-def prose() -> str:
-    return " ".join(" ".join(cell.text.split()) for cell in read(CHAPTER.source).cells if cell.kind == "markdown")
-
-
-def printed(execution, pattern: str) -> re.Match:
-    """The first place where the notebook printed the pattern."""
-    text = "\n".join(
-        output.text for cell in execution.node.cells if cell.cell_type == "code" for output in cell.outputs if output.output_type == "stream"
-    )
-    match = re.search(pattern, text)
-    assert match, f"{pattern!r} was not printed:\n{text}"
-    return match
 
 
 def test_the_chapter_has_the_size_that_it_announces():
     infos = exercise_infos(CHAPTER)
     assert len(infos) >= 9
     assert {info.level for info in infos} == {1, 2, 3}
-    assert "The exercises take about two hours" in prose()
+    assert "The exercises take about two hours" in prose("03")
     assert 105 <= sum(info.minutes for info in infos) <= 135
 
 
@@ -40,7 +25,7 @@ def test_the_counts_in_the_text_are_those_of_the_network_and_the_data():
     params = namespace("backprop", solved=True)["initial_params"](64, 32, 10, seed=1)
     count = sum(value.size for value in params.values())
     split = digits(seed=0)
-    text = prose()
+    text = prose("03")
     assert f"{count:,} adjustable numbers" in text
     assert f"{2 * count:,} passes over the data" in text
     assert f"{len(split.x_train) + len(split.x_test):,} small pictures" in text
@@ -50,7 +35,7 @@ def test_the_counts_in_the_text_are_those_of_the_network_and_the_data():
 def test_an_even_network_costs_the_2_303_of_the_symptoms_table():
     cross_entropy = namespace("backprop", solved=True)["cross_entropy"]
     assert f"{cross_entropy(np.zeros((4, 10)), np.arange(4)):.3f}" == "2.303"
-    assert "loss falls to 2.303" in prose()
+    assert "loss falls to 2.303" in prose("03")
 
 
 @pytest.mark.slow
@@ -63,15 +48,15 @@ def test_the_solution_notebook_runs_within_a_minute_and_two_gigabytes(executed):
 
 @pytest.mark.slow
 def test_the_network_reads_97_percent_of_held_out_digits_on_average_over_five_seeds(executed):
-    scores = [float(word) for word in re.findall(r"[\d.]+(?=%)", printed(executed("03"), r"held-out accuracy by seed:.*")[0])]
+    scores = [float(word) for word in re.findall(r"[\d.]+(?=%)", executed("03").printed(r"held-out accuracy by seed:.*")[0])]
     assert len(scores) == 5
     assert np.mean(scores) >= 97
-    assert printed(executed("03"), r"mean ([\d.]+)%, lowest ([\d.]+)%, highest ([\d.]+)%")
+    assert executed("03").printed(r"mean ([\d.]+)%, lowest ([\d.]+)%, highest ([\d.]+)%")
 
 
 @pytest.mark.slow
 def test_the_three_is_misread_at_first_and_read_in_the_end(executed):
-    assert printed(executed("03"), r"our 3 is now read as a (\d)")[1] == "3"
+    assert executed("03").printed(r"our 3 is now read as a (\d)")[1] == "3"
     alts = [
         output.data["text/plain"]
         for cell in executed("03").node.cells
@@ -83,8 +68,8 @@ def test_the_three_is_misread_at_first_and_read_in_the_end(executed):
 
 @pytest.mark.slow
 def test_the_entangled_step_is_harmless_at_a_small_rate_and_ruinous_at_that_of_the_chapter(executed):
-    found = {rate: float(printed(executed("03"), rf"lr {rate}, as found: .*?([\d.]+)% of held-out")[1]) for rate in ("0.1", "0.5")}
-    mended = {rate: float(printed(executed("03"), rf"lr {rate}, mended  : .*?([\d.]+)% of held-out")[1]) for rate in ("0.1", "0.5")}
+    found = {rate: float(executed("03").printed(rf"lr {rate}, as found: .*?([\d.]+)% of held-out")[1]) for rate in ("0.1", "0.5")}
+    mended = {rate: float(executed("03").printed(rf"lr {rate}, mended  : .*?([\d.]+)% of held-out")[1]) for rate in ("0.1", "0.5")}
     assert abs(found["0.1"] - mended["0.1"]) < 2
     assert mended["0.5"] > 93
     assert found["0.5"] < 20
@@ -92,7 +77,7 @@ def test_the_entangled_step_is_harmless_at_a_small_rate_and_ruinous_at_that_of_t
 
 @pytest.mark.slow
 def test_hand_written_gradients_equal_those_of_torch_to_1e_10(executed):
-    assert float(printed(executed("03"), r"largest difference of any gradient: (\S+)")[1]) <= 1e-10
+    assert float(executed("03").printed(r"largest difference of any gradient: (\S+)")[1]) <= 1e-10
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from reference import namespace
+from reference import namespace, prose
 
 from autograder.release.build import exercise_infos
 from autograder.release.chapters import find_chapter
@@ -18,35 +18,17 @@ from course_lib.scratch.schedules import warmup_cosine
 CHAPTER = find_chapter("04")
 
 
-def prose() -> str:
-    return " ".join(" ".join(cell.text.split()) for cell in read(CHAPTER.source).cells if cell.kind == "markdown")
-
-
-def output(execution) -> str:
-    return "\n".join(
-        output.text for cell in execution.node.cells if cell.cell_type == "code" for output in cell.outputs if output.output_type == "stream"
-    )
-
-
-def printed(execution, pattern: str) -> list[str]:
-    """The groups of the first place where the notebook printed the pattern."""
-    text = output(execution)
-    match = re.search(pattern, text)
-    assert match, f"{pattern!r} was not printed:\n{text}"
-    return list(match.groups())
-
-
 def test_the_chapter_has_the_size_that_it_announces():
     infos = exercise_infos(CHAPTER)
     assert len(infos) == 9
     assert {info.level for info in infos} == {1, 2, 3}
-    assert "exercises take about an hour and a half" in prose()
+    assert "exercises take about an hour and a half" in prose("04")
     assert 75 <= sum(info.minutes for info in infos) <= 105
 
 
 def test_the_counts_in_the_text_are_those_of_the_network():
-    assert f"Nobody sees {sum(param.size for param in MLP(MLPConfig((64, 64, 10))).params.values()):,} dimensions" in prose()
-    assert "64 hidden units instead of 32" in prose()
+    assert f"Nobody sees {sum(param.size for param in MLP(MLPConfig((64, 64, 10))).params.values()):,} dimensions" in prose("04")
+    assert "64 hidden units instead of 32" in prose("04")
     third = " ".join(cell.text for cell in read(find_chapter("03").source).cells)
     assert "(N, 32)" in third and f"{sum(param.size for param in MLP(MLPConfig((64, 32, 10))).params.values()):,}" in third
 
@@ -73,17 +55,17 @@ def test_the_examples_in_the_docstrings_of_the_exercises_are_true():
 
 def test_the_squared_slope_at_the_start_of_the_ravine_is_the_916_of_the_text():
     assert round(float(np.sum(ravine(np.array([-4.0, 1.2]))[1] ** 2))) == 916
-    assert "$G$ is 916" in prose()
+    assert "$G$ is 916" in prose("04")
 
 
 def test_a_mean_with_memory_0_999_still_holds_37_percent_of_its_start_after_a_thousand_steps():
     assert f"{0.999**1000:.2f}" == "0.37"
-    assert r"0.999^{1000} \approx 0.37" in prose()
+    assert r"0.999^{1000} \approx 0.37" in prose("04")
 
 
 def test_a_mean_with_memory_0_9_holds_4_percent_of_its_start_after_thirty_steps():
     assert f"{0.9**30:.2f}" == "0.04"
-    assert r"0.9^{30} \approx 0.04" in prose()
+    assert r"0.9^{30} \approx 0.04" in prose("04")
 
 
 def distance_left_by_averaging(lr: float, steps: int) -> float:
@@ -100,7 +82,7 @@ def test_averaging_bears_19_times_the_rate_of_gradient_descent_and_not_more():
     assert limit / (2 / 25) == pytest.approx(19)
     assert distance_left_by_averaging(0.99 * limit, 1000) < 1e-3
     assert distance_left_by_averaging(1.01 * limit, 1000) > 1e3
-    assert "19 times as high" in prose()
+    assert "19 times as high" in prose("04")
 
 
 def test_under_a_steady_slope_averaging_ends_at_the_pace_of_gradient_descent():
@@ -120,7 +102,7 @@ def test_one_large_slope_after_many_tiny_ones_moves_adam_about_3_16_times_lr():
         optimizer.step({"x": np.array([slope])})
     assert f"{0.1 / np.sqrt(0.001):.2f}" == "3.16"
     assert float((before - x)[0]) / 0.01 == pytest.approx(3.16, abs=0.01)
-    assert r"\approx 3.16$ times `lr`" in prose()
+    assert r"\approx 3.16$ times `lr`" in prose("04")
 
 
 def test_a_weight_without_a_slope_of_its_own_loses_lr_a_step_to_added_decay_whatever_the_decay():
@@ -134,7 +116,7 @@ def test_a_weight_without_a_slope_of_its_own_loses_lr_a_step_to_added_decay_what
 
 def test_the_rates_of_a_cosine_add_up_to_half_of_those_of_a_constant():
     assert sum(warmup_cosine(step, total=300, warmup=0, peak=1.0) for step in range(300)) / 300 == pytest.approx(0.5, abs=0.01)
-    assert "add up to half the way" in prose()
+    assert "add up to half the way" in prose("04")
 
 
 def fate(squared_slope: float) -> np.ndarray:
@@ -195,7 +177,7 @@ def test_the_outcomes_of_the_predictions_are_those_that_the_text_explains(execut
 
 @pytest.mark.slow
 def test_gradient_descent_contracts_as_the_theory_says(executed):
-    rows = re.findall(r"^ *(\d+) +(0\.\d{6}) +(0\.\d{6})$", output(executed("04")), flags=re.MULTILINE)
+    rows = re.findall(r"^ *(\d+) +(0\.\d{6}) +(0\.\d{6})$", executed("04").said, flags=re.MULTILINE)
     assert [int(kappa) for kappa, _, _ in rows] == [2, 10, 100, 1000]
     for kappa, measured, theory in rows:
         assert float(theory) == pytest.approx((int(kappa) - 1) / (int(kappa) + 1), abs=1e-6)
@@ -205,42 +187,45 @@ def test_gradient_descent_contracts_as_the_theory_says(executed):
 @pytest.mark.slow
 def test_ten_times_the_condition_number_costs_ten_times_the_steps_without_momentum_and_three_to_four_with_it(executed):
     for name, low, high in (("gradient descent", 9.5, 10.5), ("momentum", 3.0, 4.0)):
-        waits = [int(wait) for wait in printed(executed("04"), name + r" +\{'κ = 10': (\d+), 'κ = 100': (\d+), 'κ = 1000': (\d+)\}")]
+        waits = [int(wait) for wait in executed("04").printed(name + r" +\{'κ = 10': (\d+), 'κ = 100': (\d+), 'κ = 1000': (\d+)\}").groups()]
         for before, after in itertools.pairwise(waits):
             assert low <= after / before <= high
 
 
 @pytest.mark.slow
 def test_the_rates_around_the_limit_of_0_08_do_what_the_theory_says(executed):
-    y = {lr: float(printed(executed("04"), rf"lr {lr}: after 100 steps x = \S+, y = (\S+)")[0]) for lr in ("0.079", "0.081")}
+    y = {lr: float(executed("04").printed(rf"lr {lr}: after 100 steps x = \S+, y = (\S+)").groups()[0]) for lr in ("0.079", "0.081")}
     assert abs(y["0.079"]) < 1 < abs(y["0.081"])
 
 
 @pytest.mark.slow
 def test_the_steepest_direction_is_about_a_thousand_times_as_curved_as_an_average_one(executed):
-    steepest, average = map(float, printed(executed("04"), r"steepest curvature (\S+), mean of 50 random directions (\S+)"))
+    steepest, average = map(float, executed("04").printed(r"steepest curvature (\S+), mean of 50 random directions (\S+)").groups())
     assert 500 <= steepest / average <= 3000
 
 
 @pytest.mark.slow
 def test_the_two_forms_of_momentum_walk_alike(executed):
-    assert float(printed(executed("04"), r"largest distance between the two walks: (\S+)")[0]) < 1e-12
+    assert float(executed("04").printed(r"largest distance between the two walks: (\S+)").groups()[0]) < 1e-12
 
 
 @pytest.mark.slow
 def test_normalised_momentum_hops_about_until_its_rate_shrinks(executed):
-    assert float(printed(executed("04"), r"nearest to the lowest point in the last 100 steps: (\S+)")[0]) > 0.01
-    assert "[nan nan]" in printed(executed("04"), r"one step from the level point \(0, 0\): (.*)")[0]
-    assert float(printed(executed("04"), r"it ends (\S+) from the lowest point")[0]) < 0.001
+    assert float(executed("04").printed(r"nearest to the lowest point in the last 100 steps: (\S+)").groups()[0]) > 0.01
+    assert "[nan nan]" in executed("04").printed(r"one step from the level point \(0, 0\): (.*)").groups()[0]
+    assert float(executed("04").printed(r"it ends (\S+) from the lowest point").groups()[0]) < 0.001
 
 
 @pytest.mark.slow
 def test_the_formula_at_its_word_breaks_down_and_the_kinder_reading_walks(executed):
-    assert int(printed(executed("04"), r"at its word.*not a number from step (\d+)")[0]) < 10
-    assert "not a number" not in printed(executed("04"), r"kinder reading(.*)")[0]
-    first, escaped, below, _rest, others = printed(
-        executed("04"),
-        r"from G = (\S+) on, b runs away to infinity; of these (\d+) values of G, (\d+) took it below 0 on the way, of the (\d+) others (\d+)",
+    assert int(executed("04").printed(r"at its word.*not a number from step (\d+)").groups()[0]) < 10
+    assert "not a number" not in executed("04").printed(r"kinder reading(.*)").groups()[0]
+    first, escaped, below, _rest, others = (
+        executed("04")
+        .printed(
+            r"from G = (\S+) on, b runs away to infinity; of these (\d+) values of G, (\d+) took it below 0 on the way, of the (\d+) others (\d+)",
+        )
+        .groups()
     )
     assert float(first) == pytest.approx(4, abs=0.02)
     assert escaped == below and others == "0"
@@ -248,22 +233,22 @@ def test_the_formula_at_its_word_breaks_down_and_the_kinder_reading_walks(execut
 
 @pytest.mark.slow
 def test_the_range_test_points_to_a_rate_near_the_best_of_the_race(executed):
-    lowest = float(printed(executed("04"), r"smoothed loss was lowest at lr = (\S+)")[0])
-    best = float(printed(executed("04"), r"gradient descent +best rate +(\S+):")[0])
+    lowest = float(executed("04").printed(r"smoothed loss was lowest at lr = (\S+)").groups()[0])
+    best = float(executed("04").printed(r"gradient descent +best rate +(\S+):").groups()[0])
     assert 0.5 < best / lowest <= 10  # above what the rule of thumb advises, and in its region
     assert (f"{lowest / 10:.2f}", f"{lowest / 2:.2f}") == ("0.06", "0.31")
-    assert "here from 0.06 to 0.31" in prose() and "it advised 0.06 to 0.31" in prose()
-    steps, ended = printed(executed("04"), r"the run ended after (\d+) steps, at lr = (\S+);")
+    assert "here from 0.06 to 0.31" in prose("04") and "it advised 0.06 to 0.31" in prose("04")
+    steps, ended = executed("04").printed(r"the run ended after (\d+) steps, at lr = (\S+);").groups()
     assert lowest < float(ended) < 10
-    assert f"It took {steps} steps where the race took 27 runs of 150" in prose()
-    lows = [float(bound) for bound in printed(executed("04"), r"with eight draws of the batches: lowest at lr = (\S+) to (\S+)")]
+    assert f"It took {steps} steps where the race took 27 runs of 150" in prose("04")
+    lows = [float(bound) for bound in executed("04").printed(r"with eight draws of the batches: lowest at lr = (\S+) to (\S+)").groups()]
     assert lows[0] < lowest < lows[1]
     assert 2.5 < lows[1] / lows[0] < 3
 
 
 @pytest.mark.slow
 def test_the_race_of_gradient_descent_is_nearly_won_at_the_upper_end_of_the_advice_and_lost_at_the_lower(executed):
-    row = printed(executed("04"), r"gradient descent, rate and loss: (.*)")[0]
+    row = executed("04").printed(r"gradient descent, rate and loss: (.*)").groups()[0]
     losses = {rate: float(loss) for rate, loss in re.findall(r"([\d.]+): ([\d.]+)", row)}
     assert len(losses) == 9 and min(losses, key=losses.__getitem__) == "1"
     assert losses["0.316"] < 1.3 * losses["1"]
@@ -271,13 +256,13 @@ def test_the_race_of_gradient_descent_is_nearly_won_at_the_upper_end_of_the_advi
 
 
 def mean_loss(execution, setting: str) -> float:
-    return float(printed(execution, re.escape(setting) + r" *: mean (\S+),")[0])
+    return float(execution.printed(re.escape(setting) + r" *: mean (\S+),").groups()[0])
 
 
 @pytest.mark.slow
 def test_at_0_1_a_falling_rate_brings_the_runs_together_and_its_best_less_far(executed):
     bounds = [
-        [float(bound) for bound in printed(executed("04"), rf"lr 0.1, {schedule} *: mean \S+, from (\S+) to (\S+)")]
+        [float(bound) for bound in executed("04").printed(rf"lr 0.1, {schedule} *: mean \S+, from (\S+) to (\S+)").groups()]
         for schedule in ("constant", "cosine")
     ]
     assert bounds[1][0] > 1.3 * bounds[0][0]
@@ -287,20 +272,21 @@ def test_at_0_1_a_falling_rate_brings_the_runs_together_and_its_best_less_far(ex
 @pytest.mark.slow
 def test_averaging_at_the_same_rate_gets_a_few_times_nearer_in_the_ravine(executed):
     plain, averaging = map(
-        float, printed(executed("04"), r"distance from the lowest point after 300 steps at lr = 0.02: gradient descent (\S+), averaging (\S+)")
+        float,
+        executed("04").printed(r"distance from the lowest point after 300 steps at lr = 0.02: gradient descent (\S+), averaging (\S+)").groups(),
     )
     assert 3 < plain / averaging < 7
 
 
 @pytest.mark.slow
 def test_the_rows_of_a_batch_cost_less_than_in_proportion_of_time(executed):
-    few, many = map(int, printed(executed("04"), r"time for one slope: \{16: '(\d+) µs', 256: '(\d+) µs'\}"))
+    few, many = map(int, executed("04").printed(r"time for one slope: \{16: '(\d+) µs', 256: '(\d+) µs'\}").groups())
     assert 1 < many / few < 16
 
 
 @pytest.mark.slow
 def test_adagrads_steps_shrink_like_one_by_the_root_of_t_under_a_steady_slope(executed):
-    rows = re.findall(r"step +(\d+) is (\S+) long; lr/√t is (\S+)", output(executed("04")))
+    rows = re.findall(r"step +(\d+) is (\S+) long; lr/√t is (\S+)", executed("04").said)
     assert [int(step) for step, _, _ in rows] == [1, 10, 100, 400]
     assert all(length == theory for _, length, theory in rows)
 
@@ -308,7 +294,7 @@ def test_adagrads_steps_shrink_like_one_by_the_root_of_t_under_a_steady_slope(ex
 @pytest.mark.slow
 def test_added_decay_takes_more_than_half_of_the_weights_and_adamw_about_two_per_cent(executed):
     found = {
-        name: [float(part) for part in printed(executed("04"), rf"decay {name} *: all weights together +(\S+) long, loss (\S+)")]
+        name: [float(part) for part in executed("04").printed(rf"decay {name} *: all weights together +(\S+) long, loss (\S+)").groups()]
         for name in ("without", "added to the slope", "AdamW")
     }
     assert found["added to the slope"][0] < 0.5 * found["without"][0]
@@ -332,21 +318,21 @@ def test_a_falling_rate_helps_where_the_rate_is_large_and_clipping_where_it_is_t
 @pytest.mark.slow
 def test_in_the_race_every_good_rule_comes_close_with_a_rate_of_its_own_and_the_formula_at_its_word_does_not(executed):
     names = ("gradient descent", "momentum", "Nesterov", "normalised", "AdaGrad", "RMSProp", "self-adapting", "Adam")
-    rows = {name: printed(executed("04"), rf"\n{re.escape(name)} +best rate +(\S+): median loss ([\d.]+|inf),") for name in names}
+    rows = {name: executed("04").printed(rf"\n{re.escape(name)} +best rate +(\S+): median loss ([\d.]+|inf),").groups() for name in names}
     losses = {name: float(loss) for name, (_, loss) in rows.items()}
     good = [loss for name, loss in losses.items() if name != "self-adapting"]
     assert max(good) < 0.25
-    assert "broke down in" in output(executed("04")) or losses["self-adapting"] > 2 * max(good)
-    assert float(printed(executed("04"), r"Adam at its usual 0.001: loss (\S+) after")[0]) > 3 * losses["Adam"]
+    assert "broke down in" in executed("04").said or losses["self-adapting"] > 2 * max(good)
+    assert float(executed("04").printed(r"Adam at its usual 0.001: loss (\S+) after").groups()[0]) > 3 * losses["Adam"]
     assert len({rate for rate, _ in rows.values()}) >= 3
 
 
 @pytest.mark.slow
 def test_every_rule_walks_where_torch_walks_to_a_millionth_of_a_step(executed):
-    rows = re.findall(r"(\w+) +differs from torch by at most (\S+) of a step", output(executed("04")))
+    rows = re.findall(r"(\w+) +differs from torch by at most (\S+) of a step", executed("04").said)
     assert [name for name, _ in rows] == ["momentum", "Nesterov", "AdaGrad", "RMSProp", "Adam", "AdamW"]
     assert all(float(difference) <= 1e-6 for _, difference in rows)
-    assert printed(executed("04"), r"Adam's state: (\d+) times the memory") == ["2"]
+    assert executed("04").printed(r"Adam's state: (\d+) times the memory").groups() == ("2",)
 
 
 @pytest.mark.parametrize(("nesterov", "limit"), [(False, 2 * 1.9 / 25), (True, 2 * 1.9 / (2.8 * 25))])

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from reference import namespace
+from reference import namespace, prose
 from scipy.stats import spearmanr
 from torch.nn import functional as F
 
@@ -18,23 +18,6 @@ from course_lib.metrics import wilson_interval
 from course_lib.train import TrainConfig, evaluate, fit
 
 CHAPTER = find_chapter("05")
-
-
-def prose() -> str:
-    return " ".join(" ".join(cell.text.split()) for cell in read(CHAPTER.source).cells if cell.kind == "markdown")
-
-
-def said(execution) -> str:
-    return "\n".join(
-        output.text for cell in execution.node.cells if cell.cell_type == "code" for output in cell.outputs if output.output_type == "stream"
-    )
-
-
-def printed(execution, pattern: str) -> re.Match:
-    """The first place where the notebook printed the pattern."""
-    match = re.search(pattern, said(execution))
-    assert match, f"{pattern!r} was not printed:\n{said(execution)}"
-    return match
 
 
 def records(execution, mimetype: str) -> list[dict]:
@@ -52,7 +35,7 @@ def test_the_chapter_has_the_size_that_it_announces():
     infos = exercise_infos(CHAPTER)
     assert len(infos) >= 9
     assert {info.level for info in infos} == {1, 2, 3}
-    assert "The exercises take about two hours" in prose()
+    assert "The exercises take about two hours" in prose("05")
     assert 105 <= sum(info.minutes for info in infos) <= 135
 
 
@@ -63,12 +46,12 @@ def test_four_bug_hunts_start_from_programs_that_run():
 
 def test_the_counts_in_the_text_are_those_of_the_data():
     x, _, x_val, _ = validation_parts()
-    assert f"learn from {len(x):,} pictures" in prose()
-    assert f"by the {len(x_val)} of the validation set, and look at the {len(digits(seed=0).x_test)} test pictures" in prose()
-    assert f"Draw 40 of the {len(x_val)}" in prose() and f"the other {len(x_val) - 40} validation pictures" in prose()
-    assert f"every one of the five seeds answers 112 of {len(breast_cancer(seed=0).x_test)} rows rightly" in prose()
+    assert f"learn from {len(x):,} pictures" in prose("05")
+    assert f"by the {len(x_val)} of the validation set, and look at the {len(digits(seed=0).x_test)} test pictures" in prose("05")
+    assert f"Draw 40 of the {len(x_val)}" in prose("05") and f"the other {len(x_val) - 40} validation pictures" in prose("05")
+    assert f"every one of the five seeds answers 112 of {len(breast_cancer(seed=0).x_test)} rows rightly" in prose("05")
     assert wilson_interval(112, 113).percent() == "99.1% (95.2 to 99.8)"
-    assert "reaches from 95.2% to 99.8%" in prose()
+    assert "reaches from 95.2% to 99.8%" in prose("05")
 
 
 def test_the_floors_of_the_symptoms_table_are_those_of_losses_that_squash_twice():
@@ -78,13 +61,13 @@ def test_the_floors_of_the_symptoms_table_are_those_of_losses_that_squash_twice(
     assert f"{F.cross_entropy((100 * torch.eye(10)).softmax(1), torch.arange(10)).item():.2f}" == "1.46"
     assert f"{np.log(10):.3f}" == "2.303"
     for words in ("below 1.46", "below 0.31 for class 1, 0.69 for class 0", "loss stays at 2.303"):
-        assert words in prose()
+        assert words in prose("05")
 
 
 def test_a_default_layer_has_the_variance_that_the_text_gives():
     torch.manual_seed(0)
     assert torch.nn.Linear(400, 300).weight.var().item() * 400 == pytest.approx(1 / 3, rel=0.02)
-    assert "PyTorch's own start has variance $1/(3n)$" in prose()
+    assert "PyTorch's own start has variance $1/(3n)$" in prose("05")
 
 
 @pytest.mark.slow
@@ -124,7 +107,7 @@ def test_softmax_twice_learns_more_slowly_becomes_as_sure_and_never_shows_it():
         return F.cross_entropy(logits.softmax(1), labels)
 
     shares = [np.mean([trained(3, seed, loss)[0] for seed in range(3)]) for loss in (twice, F.cross_entropy)]
-    assert shares == [pytest.approx(0.70, abs=0.02), pytest.approx(0.83, abs=0.02)] and "reads 70% instead of 83%" in prose()
+    assert shares == [pytest.approx(0.70, abs=0.02), pytest.approx(0.83, abs=0.02)] and "reads 70% instead of 83%" in prose("05")
     (_, sure_once, _), (_, sure_twice, shown) = trained(20, 0, F.cross_entropy), trained(20, 0, twice)
     assert sure_twice > sure_once - 0.01 and 1.45 < shown < 1.55
 
@@ -233,18 +216,16 @@ def test_the_outcomes_of_the_predictions_are_those_that_the_text_explains(execut
 
 @pytest.mark.slow
 def test_without_zero_grad_a_small_rate_seems_fast_and_a_larger_one_leaps(executed):
-    found = {
-        rate: float(printed(executed("05"), rf"lr {rate}\s*: .* highest after that: ([\d.]+)")[1].rstrip(".")) for rate in ("0.03", "0.1", "0.3")
-    }
+    found = {rate: float(executed("05").printed(rf"lr {rate}\s*: .* highest after that: ([\d.]+)")[1].rstrip(".")) for rate in ("0.03", "0.1", "0.3")}
     assert found["0.03"] < 1 and found["0.1"] > 10 and found["0.3"] > 100
-    small, large = (printed(executed("05"), rf"lr {rate}: mended, last loss ([\d.]+); as found, ([\d.]+)") for rate in ("0.03", "0.3"))
+    small, large = (executed("05").printed(rf"lr {rate}: mended, last loss ([\d.]+); as found, ([\d.]+)") for rate in ("0.03", "0.3"))
     assert float(small[2]) < float(small[1])  # the found program is faster there
     assert float(large[1]) < 0.1 < 1 < float(large[2])
 
 
 @pytest.mark.slow
 def test_training_mode_makes_dropout_waver_and_batch_normalisation_fail_on_sorted_rows(executed):
-    text = said(executed("05"))
+    text = executed("05").said
     shares, in_order, right = [], [], []
     for name in ("dropout_net", "norm_net"):
         part = text[text.index(f"{name}: four times") :]
@@ -258,21 +239,21 @@ def test_training_mode_makes_dropout_waver_and_batch_normalisation_fail_on_sorte
 
 @pytest.mark.slow
 def test_the_articles_programs_learn_over_five_seeds(executed):
-    tumours = printed(executed("05"), r"tumours, 64-32-1: held-out accuracy ([\d.]+)% ± ([\d.]+)")
+    tumours = executed("05").printed(r"tumours, 64-32-1: held-out accuracy ([\d.]+)% ± ([\d.]+)")
     assert tumours.groups() == (f"{112 / 113:.1%}".rstrip("%"), "0.0")  # what the text says of the interval
-    assert float(printed(executed("05"), r"digits, 64-64-10: held-out accuracy ([\d.]+)%")[1]) >= 89
+    assert float(executed("05").printed(r"digits, 64-64-10: held-out accuracy ([\d.]+)%")[1]) >= 89
 
 
 @pytest.mark.slow
 def test_the_right_size_survives_fifty_layers_and_the_default_does_not(executed):
     sizes = {
-        name: [float(word) for word in printed(executed("05"), rf"{name}\s+size after 1, 10, 25, 50 layers: (.*)")[1].split(", ")]
+        name: [float(word) for word in executed("05").printed(rf"{name}\s+size after 1, 10, 25, 50 layers: (.*)")[1].split(", ")]
         for name in ("yours", "nn.Linear's")
     }
     assert 0.02 < sizes["yours"][-1] < 20
     assert sizes["nn.Linear's"][-1] < 1e-15
     size, spread = (
-        float(word) for word in printed(executed("05"), r"with biases, layer 50: size (\S+), spread from picture to picture (\S+)").groups()
+        float(word) for word in executed("05").printed(r"with biases, layer 50: size (\S+), spread from picture to picture (\S+)").groups()
     )
     assert size > 0.01 and spread < 1e-6
 
@@ -281,7 +262,7 @@ def test_the_right_size_survives_fifty_layers_and_the_default_does_not(executed)
 def test_ten_layers_need_the_right_start_and_only_layer_normalisation_fails_at_the_large_rate(executed):
     scores = {}
     for name in ("nn.Linear's start", "the right size", "batch normalisation", "layer normalisation"):
-        match = printed(executed("05"), rf"{name}\s+validation accuracy by seed\s+lr 0.001: (.*?)\s+lr 0.01: (.*)")
+        match = executed("05").printed(rf"{name}\s+validation accuracy by seed\s+lr 0.001: (.*?)\s+lr 0.01: (.*)")
         scores[name] = [[float(word) for word in re.findall(r"([\d.]+)%", group)] for group in match.groups()]
     small = {name: np.mean(pair[0]) for name, pair in scores.items()}
     large = {name: np.mean(pair[1]) for name, pair in scores.items()}
@@ -294,53 +275,53 @@ def test_ten_layers_need_the_right_start_and_only_layer_normalisation_fails_at_t
 @pytest.mark.slow
 def test_every_means_against_learning_by_heart_helps_on_average_over_five_seeds(executed):
     found = {
-        name: float(printed(executed("05"), rf"{name}\s+validation accuracy after 80 epochs ([\d.]+)%")[1])
+        name: float(executed("05").printed(rf"{name}\s+validation accuracy after 80 epochs ([\d.]+)%")[1])
         for name in ("nothing", "weight decay 1", "dropout 0.8")
     }
     assert min(found[name] for name in found if name != "nothing") > found["nothing"] + 4
-    losses = {name: float(printed(executed("05"), rf"{name}\s+validation .* mean of the last training losses ([\d.]+)")[1]) for name in found}
+    losses = {name: float(executed("05").printed(rf"{name}\s+validation .* mean of the last training losses ([\d.]+)")[1]) for name in found}
     assert losses["nothing"] == min(losses.values())
-    stopped = printed(executed("05"), r"validation accuracy at that epoch: ([\d.]+)%")
+    stopped = executed("05").printed(r"validation accuracy at that epoch: ([\d.]+)%")
     assert float(stopped[1]) > found["nothing"] + 4
 
 
 @pytest.mark.slow
 def test_a_resumed_run_is_the_same_to_the_last_bit_and_one_from_weights_alone_is_not(executed):
-    assert float(printed(executed("05"), r"everything kept\s+largest difference from the uninterrupted run: (\S+)")[1]) == 0
-    assert float(printed(executed("05"), r"the weights alone\s+largest difference from the uninterrupted run: (\S+)")[1]) > 1e-3
+    assert float(executed("05").printed(r"everything kept\s+largest difference from the uninterrupted run: (\S+)")[1]) == 0
+    assert float(executed("05").printed(r"the weights alone\s+largest difference from the uninterrupted run: (\S+)")[1]) > 1e-3
 
 
 @pytest.mark.slow
 def test_a_small_validation_set_promises_more_than_the_test_set_keeps(executed):
     pattern = r"promise ([\d.]+)%, the 247 others say ([\d.]+)%, the test set says ([\d.]+)%"
-    promised, others, kept = (float(word) for word in printed(executed("05"), pattern).groups())
-    assert promised > others + 4 and promised > kept + 1.5 and "more than four points too high" in prose()
-    chose, measured = (float(word) for word in printed(executed("05"), r"all 287: trial \d+, validation ([\d.]+)%, test ([\d.]+)%").groups())
-    assert measured > chose and "does even better on the test set" in prose()
+    promised, others, kept = (float(word) for word in executed("05").printed(pattern).groups())
+    assert promised > others + 4 and promised > kept + 1.5 and "more than four points too high" in prose("05")
+    chose, measured = (float(word) for word in executed("05").printed(r"all 287: trial \d+, validation ([\d.]+)%, test ([\d.]+)%").groups())
+    assert measured > chose and "does even better on the test set" in prose("05")
 
 
 @pytest.mark.slow
 def test_dropout_and_learning_rate_have_rank_correlations_that_chance_seldom_gives_and_weight_decay_has_not(executed):
     ranks = {
-        name: float(printed(executed("05"), rf"{name}\s+rank correlation with the score ([+-][\d.]+)")[1])
+        name: float(executed("05").printed(rf"{name}\s+rank correlation with the score ([+-][\d.]+)")[1])
         for name in ("lr", "dropout", "weight_decay")
     }
     rng = np.random.default_rng(0)
     by_chance = [abs(spearmanr(rng.random(30), rng.random(30))[0]) for _ in range(2000)]
-    assert np.quantile(by_chance, 0.95) == pytest.approx(0.36, abs=0.02) and "less than about 0.36" in prose()
+    assert np.quantile(by_chance, 0.95) == pytest.approx(0.36, abs=0.02) and "less than about 0.36" in prose("05")
     assert ranks["lr"] > 0.36 and ranks["dropout"] < -0.36 and abs(ranks["weight_decay"]) < 0.2
 
 
 @pytest.mark.slow
 def test_numpy_and_torch_go_the_same_way_and_the_comparison_came_out_as_told(executed):
-    assert float(printed(executed("05"), r"largest difference of any weight after 20 steps: (\S+)")[1]) < 1e-5
+    assert float(executed("05").printed(r"largest difference of any weight after 20 steps: (\S+)")[1]) < 1e-5
     names = ("yours, nn.Linear's start", "yours, your start", "yours, Glorot's start", "scikit-learn")
-    default, ours, glorot, theirs = (float(printed(executed("05"), rf"{name}\s+([\d.]+)% ± ")[1]) for name in names)
+    default, ours, glorot, theirs = (float(executed("05").printed(rf"{name}\s+([\d.]+)% ± ")[1]) for name in names)
     assert min(ours, glorot) - default > 0.5 * (theirs - default) > 0
-    assert theirs - min(ours, glorot) < float(printed(executed("05"), r"yours, Glorot's start\s+[\d.]+% ± ([\d.]+)")[1])
+    assert theirs - min(ours, glorot) < float(executed("05").printed(r"yours, Glorot's start\s+[\d.]+% ± ([\d.]+)")[1])
 
 
 @pytest.mark.slow
 def test_slices_in_memory_are_many_times_faster_than_a_loader(executed):
-    loader, slices = (float(printed(executed("05"), rf"{name}\s+([\d.]+) ms")[1]) for name in ("DataLoader", "slices"))
+    loader, slices = (float(executed("05").printed(rf"{name}\s+([\d.]+) ms")[1]) for name in ("DataLoader", "slices"))
     assert loader > 4 * slices

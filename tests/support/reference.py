@@ -12,6 +12,11 @@ def all_exercises() -> list[Exercise]:
     return [item for chapter in chapters() for item in load_chapter(chapter.name)]
 
 
+def prose(chapter: str) -> str:
+    """All that a chapter says in words, in one line."""
+    return " ".join(" ".join(cell.text.split()) for cell in read(find_chapter(chapter).source).cells if cell.kind == "markdown")
+
+
 @functools.cache
 def namespace(chapter: str, solved: bool) -> dict:
     """The names that a chapter defines: its imports, its functions, and its exercises as solved by the author or as released."""
