@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from autograder.checking import progress, render
+from autograder.checking import helpers, progress, render
 from autograder.checking.exercise import find
 from autograder.checking.results import ExerciseResult
 
@@ -33,6 +33,9 @@ class Score:
         return self.result.score
 
 
+_solved: dict[tuple[str, str], bool] = {}  # (chapter, exercise) → how its last check in this process ended
+
+
 def check(exercise_id: str, *objects: Any, **named: Any) -> Score:
     """Run every case of an exercise against your objects, and show what is right and what is not.
 
@@ -48,5 +51,8 @@ def check(exercise_id: str, *objects: Any, **named: Any) -> Score:
     if len(objects) > len(item.needs) or set(given) != set(item.needs):
         raise TypeError(f"{exercise_id} checks {', '.join(item.needs)}; got {len(objects) + len(named)} objects")
     result = item.run(given)
+    _solved[item.chapter, item.name] = result.solved
+    wrong = [name for (chapter, name), solved in _solved.items() if chapter == item.chapter and not solved and name not in given]
+    advice = "" if result.status in ("solved", "not written") else helpers.advice(helpers.called(given.values(), wrong))
     reason = progress.record(result)
-    return Score(result, reason)
+    return Score(result, " ".join(filter(None, (advice, reason))))

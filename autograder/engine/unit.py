@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from autograder.checking import helpers
 from autograder.checking.cases import Run, StudentError
 from autograder.checking.check import Score
 from autograder.checking.exercise import Exercise, load_chapter
 from autograder.checking.limits import TimeUp, within
 from autograder.checking.results import ExerciseResult
 from autograder.engine.keeper import mapped_bytes
-from autograder.engine.needed import Code, Kind, needed
+from autograder.engine.needed import MOST, Code, Kind, needed
 from autograder.engine.sandbox import Limits
 from autograder.engine.submission import RemoteStudent, Submission
 from autograder.engine.warming import imported, libraries
@@ -329,7 +330,7 @@ class _Grading:
             name = called[0].partition(".")[2]
             result = self._check(submission, self._exercises[name], released["source"])
             self._results[name], self._scores[grade_id] = result, min(result.score, points)
-            cell["outputs"] = [_shown(result)]
+            cell["outputs"] = [_shown(result, self._advice(name))]
         else:
             made = self._predicted(submission, released["source"])
             self._scores[grade_id] = points if made else 0.0
@@ -337,6 +338,14 @@ class _Grading:
                 _outcome, cell["outputs"] = self._ask(submission, released["source"])
             else:
                 cell["outputs"] = [_said("A prediction is written down." if made else "No prediction is written down.")]
+
+    def _advice(self, name: str) -> str:
+        """To whoever's answer calls another of theirs that is wrong."""
+        if self._results[name].status in ("solved", "not written"):
+            return ""
+        wrong = [other for other, result in self._results.items() if other != name and not result.solved]
+        sources = [cell["source"] for cell in self._notebook["cells"] if _grade_id(cell) == name and len(cell["source"]) <= MOST]
+        return helpers.advice(helpers.named(sources, wrong))
 
     def _check(self, submission: Submission, item: Exercise, source: str) -> ExerciseResult:
         needs = dict(zip(item.needs, _given(source), strict=True))
@@ -458,7 +467,7 @@ def _said(text: str) -> dict:
     return {"output_type": "stream", "name": "stdout", "text": text + "\n"}
 
 
-def _shown(result: ExerciseResult) -> dict:
+def _shown(result: ExerciseResult, advice: str) -> dict:
     """A check's result as the student's own notebook shows it."""
-    bundle = Score(result)._repr_mimebundle_()
+    bundle = Score(result, advice)._repr_mimebundle_()
     return {"output_type": "execute_result", "execution_count": None, "data": bundle, "metadata": {}}

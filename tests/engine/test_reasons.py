@@ -60,3 +60,11 @@ def test_an_answer_whose_cell_breaks_off_is_not_called_unwritten(unit_of):
     result = run_unit(unit_of(small_notebook(**HONEST | {"affine_backward": BREAKS_OFF})))
     assert "`affine_backward` is not there: its cell stopped with SyntaxError." in shown(result, "check-affine_backward")
     assert "stopped with" not in shown(run_unit(unit_of(small_notebook(**HONEST | {"affine_backward": "# nothing"}))), "check-affine_backward")
+
+
+def test_an_answer_that_calls_a_wrong_one_says_so_in_its_feedback(unit_of):
+    wrong = "def affine_backward(grad_out, x, weight):\n    return grad_out, grad_out, grad_out\n"
+    caller = HONEST["Value"].replace("float(data)", "float(data) + 0 * len(affine_backward.__name__) + 1")
+    result = run_unit(unit_of(small_notebook(affine_backward=wrong, Value=caller)))
+    assert "This calls `affine_backward`, which is not right yet" in shown(result, "check-Value")
+    assert "This calls" not in shown(run_unit(unit_of(small_notebook(**HONEST | {"Value": caller}))), "check-Value")
