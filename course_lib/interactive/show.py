@@ -76,17 +76,36 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Text:
+    """A line that the reader types; the picture follows when it is finished (Enter, or leaving the field). `examples` are other lines to try."""
+
+    label: str
+    start: str
+    examples: tuple[str, ...] = ()
+
+    def values(self) -> tuple[str, ...]:
+        """Some of the values that it can take: what it starts with, and the examples."""
+        return (self.start, *self.examples)
+
+    def widget(self) -> tuple[widgets.Widget, widgets.Widget]:
+        """The widget that holds the value, twice: it is also the one that shows it."""
+        layout = widgets.Layout(width="44em", max_width="100%")
+        line = widgets.Text(self.start, description=self.label, continuous_update=False, layout=layout, style=UNCLIPPED)
+        return line, line
+
+
+@dataclass(frozen=True)
 class InteractiveFigure:
     """A picture with controls.
 
-    controls: name → Steps or Choice; the names are the keywords of `draw` and `caption`
+    controls: name → Steps, Choice or Text; the names are the keywords of `draw` and `caption`
     draw: control values → matplotlib figure; the same values give the same picture
     caption: control values → one or two sentences on what this frame shows
     alt: what the figure is, for a reader who does not see it; each frame's alt text is this and the caption
     static: the control values, where they differ from the starting ones, of the frame for pages without Python
     """
 
-    controls: Mapping[str, Steps | Choice]
+    controls: Mapping[str, Steps | Choice | Text]
     draw: Callable[..., Figure]
     caption: Callable[..., str]
     alt: str
@@ -106,7 +125,7 @@ class InteractiveFigure:
         return {name: control.start for name, control in self.controls.items()}
 
     def settings(self) -> Iterator[dict[str, Any]]:
-        """Every combination of control values."""
+        """Every combination of control values; of a text, its examples."""
         for values in itertools.product(*(control.values() for control in self.controls.values())):
             yield dict(zip(self.controls, values, strict=True))
 
