@@ -203,11 +203,10 @@ def attention(student, rng):
         holds(not bool(weights[:, 1, 2].any() | output[:, 1, 2].any()), "A query that may attend to nothing has weights or an output other than 0.")
         close(output, scaled.attention(query, key, value, mask), **TOLERANCE)
     with case(LARGE, hint="-100 is not low: a score may be lower. torch.finfo(scores.dtype).min is the lowest finite number."):
-        mask = some_mask(rng, 2, 3, 5, 6)
-        for size in (300.0, -300.0):
-            low = torch.where(mask[..., None], key[:, :, None], size * query[:, :, :, None])[:, :, 0]  # (2, 3, 6, 16), large where query 0 may not look
-            shown = mask[:, :, :1]
-            close(student.attention(query[:, :, :1], low - 200 * query[:, :, :1], value, shown)[1], scaled.attention_weights(query[:, :, :1], low - 200 * query[:, :, :1], shown), rtol=1e-3, atol=1e-3)
+        asked, offered = torch.tensor([[2.0, 0.0, 0.0, 0.0]]), torch.zeros(5, 4)  # the scores are the first numbers of the keys
+        offered[:, 0] = torch.tensor([-300.0, -301.0, 300.0, -299.5, 2000.0])
+        mask = torch.tensor([[True, True, False, True, False]])
+        close(student.attention(asked, offered, value[0, 0, :5, :3], mask)[1], scaled.attention_weights(asked, offered, mask), **TOLERANCE)
 
 
 @attention.right("the lowest number, and zeros afterwards")
@@ -238,11 +237,11 @@ attention.slip(
     fails=(MIXED, *MASKED),
 )
 attention.slip("hidden scores set to 0", (FILL, "scores * mask"), (AFTER, ""), of=LOWEST, fails=(MIXED, *MASKED))
-attention.slip("hidden weights set to 0, the others left as they were", (FILL, "scores"), of=LOWEST, fails=(MIXED, HIDDEN, SPREAD, LARGE))
+attention.slip("hidden weights set to 0, the others left as they were", (FILL, "scores"), of=LOWEST, fails=(MIXED, *MASKED))
 attention.slip("the mask never used", (FILL, "scores"), (AFTER, ""), of=LOWEST, fails=(MIXED, *MASKED))
 attention.slip("-inf, and what comes of it", (FILL, 'scores.masked_fill(~mask, float("-inf"))'), (AFTER, ""), of=LOWEST, fails=EMPTY)
 attention.slip("-1e9, and equal weights for an empty row", (FILL, "scores.masked_fill(~mask, -1e9)"), (AFTER, ""), of=LOWEST, fails=EMPTY)
-attention.slip("-10 for low enough", (FILL, "scores.masked_fill(~mask, -10.0)"), of=LOWEST, fails=(MIXED, HIDDEN, SPREAD, LARGE))
+attention.slip("-100 for low enough", (FILL, "scores.masked_fill(~mask, -100.0)"), of=LOWEST, fails=LARGE)
 attention.slip("output and weights exchanged", ("return weights @ value, weights", "return weights, weights @ value"), of=LOWEST, fails=(ROOT, MIXED, *MASKED))
 
 
@@ -316,12 +315,12 @@ LOW = "scores.masked_fill(~mask, torch.finfo(scores.dtype).min)"
 ADDED = 'scores + torch.where(mask, 0.0, float("-inf"))'
 mend_empty_rows.slip("-inf added, NaN turned into 0 afterwards, as it was found", (LOW, ADDED), ("masked_fill(~mask, 0.0)", "nan_to_num(0.0)"), of=FINITE, fails=(ZERO_SLOPE, OTHERS))
 mend_empty_rows.slip("-inf added, zeros afterwards", (LOW, ADDED), of=FINITE, fails=(ZERO_SLOPE, OTHERS))
-mend_empty_rows.slip("equal weights for the empty row", (".masked_fill(~mask, 0.0)", ""), of=FINITE, fails=(FORWARD, ZERO_SLOPE, OTHERS))
+mend_empty_rows.slip("equal weights for the empty row", (".masked_fill(~mask, 0.0)", ""), of=FINITE, fails=FORWARD)
 mend_empty_rows.slip(
     "all slopes turned into numbers", (LOW, ADDED), ("masked_fill(~mask, 0.0)", "nan_to_num(0.0)"), ("*slopes", "*(each.nan_to_num(0.0) for each in slopes)"), of=FINITE, fails=OTHERS
 )
 mend_empty_rows.slip("hidden scores set to 0", (LOW, "scores * mask"), of=FINITE, fails=(FORWARD, WITHOUT, OTHERS))
-mend_empty_rows.slip("the mask the other way round", (LOW, "scores.masked_fill(mask, torch.finfo(scores.dtype).min)"), of=FINITE, fails=(FORWARD, WITHOUT, ZERO_SLOPE, OTHERS))
+mend_empty_rows.slip("the mask the other way round", (LOW, "scores.masked_fill(mask, torch.finfo(scores.dtype).min)"), of=FINITE, fails=(FORWARD, WITHOUT, OTHERS))
 
 
 @mend_empty_rows.right("-inf filled in, not added: its slope ends there")
@@ -756,7 +755,7 @@ def absorb(student, rng):
         blocks = [raised(block, 2.0), raised(other, 0.0)]
         close(after(level, blocks), wanted(level, blocks), **TOLERANCE)
     with case(HIGHER, hint="Sum and mixture were taken relative to the old maximum; times exp(old - new) they are relative to the new one."):
-        blocks = [raised(block, 0.0), raised(other, 0.5)]
+        blocks = [raised(block, 0.0), raised(other, 2.0)]
         close(after(level, blocks), wanted(level, blocks), **TOLERANCE)
     with case(WHOLE, hint="Sum and mixture both shrink, and both get the block's share."):
         key, value = tensor(rng, 11, 9, scale=2.0), tensor(rng, 11, 2)
@@ -768,11 +767,12 @@ def absorb(student, rng):
         blocks = [(tensor(rng, 2, 3, size, 6), tensor(rng, 2, 3, size, 5)) for size in (3, 2)]
         close(after(many, blocks), wanted(many, blocks), **TOLERANCE)
     with case(HUGE, hint="Subtract the new maximum before exp, from the block's scores too."):
-        blocks = [(1000 * key, value) for key, value in (block, other)]
-        state = after(query, blocks)
-        for part, name in zip(state, ("maximum", "sum", "mixture"), strict=True):
-            finite(part, f"the {name}")
-        close(state[2] / state[1][:, None], scaled.attention(query, torch.cat([key for key, _ in blocks]), torch.cat([value for _, value in blocks])), rtol=1e-2, atol=1e-3)
+        both = torch.tensor([[2.0, 0.0, 0.0, 0.0], [-2.0, 0.0, 0.0, 0.0]])  # the scores are the first numbers of the keys, and their opposites
+        keys = torch.zeros(5, 4)
+        keys[:, 0] = torch.tensor([1000.0, 1000.0, 3000.0, 5000.0, 4000.0])
+        values = tensor(rng, 5, 2)
+        blocks = [(keys[:3], values[:3]), (keys[3:], values[3:])]
+        close(after(both, blocks), wanted(both, blocks), **TOLERANCE)
     with case("the state that it was given is left as it was", side=True):
         state = start(query, 2)
         student.absorb(state, query, *block)
@@ -799,7 +799,7 @@ absorb.slip("the block's maximum alone", ("torch.maximum(maximum, scores.amax(di
 absorb.slip("exp without the maximum taken off", ("torch.exp(scores - new.unsqueeze(-1))", "torch.exp(scores)"), of=SHRINK, fails=(FIRST, LOWER, HIGHER, WHOLE, BEFORE, HUGE))
 absorb.slip("not divided by the root", (" / math.sqrt(query.shape[-1])", ""), of=SHRINK, fails=(FIRST, LOWER, HIGHER, WHOLE, BEFORE, HUGE))
 absorb.slip("the mixture divided in every block", ("return new, total, mixed", "return new, total, mixed / total.unsqueeze(-1)"), of=SHRINK, fails=(FIRST, LOWER, HIGHER, WHOLE, BEFORE, HUGE))
-absorb.slip("only the last block remembered", ("shrink * total + exp", "exp"), ("shrink.unsqueeze(-1) * mixed + exp", "exp"), of=SHRINK, fails=(LOWER, HIGHER, WHOLE, BEFORE))
+absorb.slip("only the last block remembered", ("shrink * total + exp", "exp"), ("shrink.unsqueeze(-1) * mixed + exp", "exp"), of=SHRINK, fails=(LOWER, HIGHER, WHOLE, BEFORE, HUGE))
 absorb.slip("axes counted from the front", ("scores - new.unsqueeze(-1)", "scores - new.unsqueeze(1)"), of=SHRINK, fails=BEFORE)
 absorb.slip("written into the old state", ("    total = shrink * total + exp.sum(dim=-1)\n", "    total *= shrink\n    total += exp.sum(dim=-1)\n"), of=SHRINK, fails="the state that it was given is left as it was")
 

@@ -20,7 +20,7 @@ from course_lib.interactive.style import FAINT, INK, PAPER, VERMILION, new_figur
 MAX_WORDS = 18  # of a sentence that are shown
 NUMBERS_UP_TO = 10  # words, for the weights to be written into the cells
 WIDTH = 64  # of the random head
-START = "The old dogs chased a dog because the dogs were bored ."
+START = "The dogs chased a dog because they were bored ."
 EXAMPLES = ("A rose is a rose is a rose .", "Time flies like an arrow ; fruit flies like a banana .")
 MASKS = ("all words", "only earlier words (causal)", "the last three words are padding")
 SIZES = (0.0, 0.25, 1.0, 4.0)
