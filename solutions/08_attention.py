@@ -20,6 +20,7 @@
 
 # %%
 import math
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -50,7 +51,7 @@ progress_board("attention")
 # more than one, is it something that is done?
 
 # %%
-words = "The dogs chased a cat because they were bored".split()
+words = ["The", "dogs", "chased", "a", "cat", "because", "they", "were", "bored"]
 keys = torch.tensor(
     [
         [0.0, 0.0, 0.0],  # The
@@ -112,7 +113,9 @@ check("attention.soft_lookup", soft_lookup)
 for sharpness in (0.0, 1.0, 3.0, 30.0):
     _, weights = soft_lookup(they, keys, keys, sharpness)
     shown = "  ".join(
-        f"{word} {weight:.2f}" for word, weight in zip(words, weights, strict=True) if weight > 0.005
+        f"{word} {weight:.2f}"
+        for word, weight in zip(words, weights, strict=True)
+        if weight > 0.005
     )
     print(f"sharpness {sharpness:4.0f}: {shown}")
 
@@ -636,7 +639,10 @@ gap = (our_slope - their_slope[:64]).abs().max() / our_slope.abs().max()
 print(f"largest difference of a slope, of the largest slope: {gap:.1e}")
 wrong, _ = theirs(x, context, context, attn_mask=mask)
 print(f"with the mask the wrong way round: {(our_answer - wrong).abs().nan_to_num(9).max():.1e}")
-print("parameters, theirs and ours:", *(sum(p.numel() for p in m.parameters()) for m in (theirs, ours)))
+print(
+    "parameters, theirs and ours:",
+    *(sum(p.numel() for p in m.parameters()) for m in (theirs, ours)),
+)
 
 # %% [markdown] lang="en"
 # The number of parameters does not depend on the number of heads: four matrices of $W \times W$ and four biases, however they are cut. More heads are
@@ -664,7 +670,12 @@ show(attention_maps())
 
 # %%
 sample = cards(rows=1, length=8, seed=3)
-print("cards:  ", "  ".join(f"{n + 1}{LETTERS[c]}" for n, c in zip(sample.numbers[0], sample.letters[0], strict=True)))
+print(
+    "cards:  ",
+    "  ".join(
+        f"{n + 1}{LETTERS[c]}" for n, c in zip(sample.numbers[0], sample.letters[0], strict=True)
+    ),
+)
 print("answer: ", "  ".join(LETTERS[c] for c in sample.answers[0]))
 
 # %% [markdown] lang="en"
@@ -729,7 +740,9 @@ for reader in (AttentionReader(16), FixedVectorReader(16)):
 
 # %% train
 def as_tensors(data):
-    return [torch.from_numpy(part).to(device) for part in (data.numbers, data.letters, data.answers)]
+    return [
+        torch.from_numpy(part).to(device) for part in (data.numbers, data.letters, data.answers)
+    ]
 
 
 def train_reader(build, length, seed, steps, batch=64):
@@ -737,7 +750,9 @@ def train_reader(build, length, seed, steps, batch=64):
     torch.manual_seed(seed)
     net = build(length).to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3)
-    rows = zip(*(t.split(batch) for t in as_tensors(cards(steps * batch, length, seed))), strict=True)
+    rows = zip(
+        *(t.split(batch) for t in as_tensors(cards(steps * batch, length, seed))), strict=True
+    )
     for numbers, letters, answers in rows:
         loss = F.cross_entropy(net(numbers, letters).flatten(0, 1), answers.flatten())
         optimizer.zero_grad()
@@ -768,7 +783,9 @@ for name, style, marker in (("AttentionReader", "-", "o"), ("FixedVectorReader",
     colour = "#0b6aa2" if name == "AttentionReader" else "#b34700"
     axis.plot(lengths, [np.mean(scores[name, n]) for n in lengths], style, color=colour, label=name)
     for seed in seeds:
-        axis.plot(lengths, [scores[name, n][seed] for n in lengths], marker, color=colour, alpha=0.5)
+        axis.plot(
+            lengths, [scores[name, n][seed] for n in lengths], marker, color=colour, alpha=0.5
+        )
 axis.axhline(1 / 26, color="0.5", linestyle=":", linewidth=1)
 axis.text(2, 1 / 26 + 0.02, "guessing", fontsize=9, color="0.3")
 axis.set(xlabel="cards", ylabel="letters read rightly", xticks=lengths, ylim=(0, 1.05))
@@ -829,7 +846,9 @@ def read_word(word, seed=0):
     codes = torch.tensor([LETTERS.index(c) for c in word.lower() if c in LETTERS][:16])
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(codes)))
     with torch.no_grad():
-        logits = readers["AttentionReader", 16, 0](order[None].to(device), codes[order][None].to(device))
+        logits = readers["AttentionReader", 16, 0](
+            order[None].to(device), codes[order][None].to(device)
+        )
     laid = " ".join(f"{n + 1}{LETTERS[c]}" for n, c in zip(order, codes[order], strict=True))
     print(f"{laid}  →  {''.join(LETTERS[c] for c in logits[0].argmax(-1))}")
 
@@ -941,23 +960,31 @@ print(f"their slopes: largest difference {worst:.1e} of the largest slope")
 tokens = (64, 128, 256, 512, 1024, 2048, 4096)
 ways = {"formula": lambda q, k, v: attention(q, k, v)[0], "kernel": F.scaled_dot_product_attention}
 seconds, kept = {name: [] for name in ways}, {name: [] for name in ways}
+
+
+def differentiate(way, inputs):
+    return torch.autograd.grad(way(*inputs).sum(), inputs)
+
+
 for count in progress(tokens, "lengths"):
     inputs = [torch.randn(1, 1, count, 64, device=device, requires_grad=True) for _ in range(3)]
-    works = {
-        name: lambda way=way: torch.autograd.grad(way(*inputs).sum(), inputs)
-        for name, way in ways.items()
-    }
-    clocks = median_seconds(works, rounds=20 if count <= 512 else 5)
-    for name, way in ways.items():
+    there = {name: partial(way, *inputs) for name, way in ways.items()}
+    there_and_back = {name: partial(differentiate, way, inputs) for name, way in ways.items()}
+    clocks = median_seconds(there_and_back, rounds=20 if count <= 512 else 5)
+    for name in ways:
         seconds[name].append(clocks[name])
-        kept[name].append(saved_bytes(lambda way=way: way(*inputs)))
+        kept[name].append(saved_bytes(there[name]))
 print("tokens   formula: ms      MiB     kernel: ms      MiB")
 for i, count in enumerate(tokens):
     pairs = [(seconds[name][i] * 1e3, kept[name][i] / 2**20) for name in ways]
-    print(f"{count:6d}   {pairs[0][0]:11.2f} {pairs[0][1]:8.2f}   {pairs[1][0]:11.2f} {pairs[1][1]:8.2f}")
+    print(
+        f"{count:6d}   {pairs[0][0]:11.2f} {pairs[0][1]:8.2f}   {pairs[1][0]:11.2f} {pairs[1][1]:8.2f}"
+    )
 for name in ways:
     time_law, memory_law = (power_law(tokens[3:], costs[name][3:]) for costs in (seconds, kept))
-    print(f"{name}: time grows like T^{time_law.exponent:.2f}, memory like T^{memory_law.exponent:.2f}")
+    print(
+        f"{name}: time grows like T^{time_law.exponent:.2f}, memory like T^{memory_law.exponent:.2f}"
+    )
 
 # %% train
 figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")

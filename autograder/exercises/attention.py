@@ -74,7 +74,12 @@ soft_lookup.slip(
     of=PLAIN,
     fails=(SOFTMAX, MEAN, BLUNT),
 )
-soft_lookup.slip("sharpness after the softmax", ("(sharpness * matches).softmax(dim=0)", "sharpness * matches.softmax(dim=0)"), of=PLAIN, fails=(SOFTMAX, MEAN, BLUNT, SHARP))
+soft_lookup.slip(
+    "sharpness after the softmax",
+    ("(sharpness * matches).softmax(dim=0)", "sharpness * matches.softmax(dim=0)"),
+    of=PLAIN,
+    fails=(SOFTMAX, MEAN, BLUNT, SHARP),
+)
 soft_lookup.slip(
     "exp without the maximum taken off",
     ("weights = (sharpness * matches).softmax(dim=0)", "exp = torch.exp(sharpness * matches)\n    weights = exp / exp.sum()"),
@@ -90,7 +95,12 @@ soft_lookup.slip(
 soft_lookup.slip("the angle alone", ("keys @ query", "F.cosine_similarity(keys, query[None], dim=1)"), of=PLAIN, fails=(SOFTMAX, MEAN))
 soft_lookup.slip("sharpness forgotten", ("sharpness * matches", "matches"), of=PLAIN, fails=(SOFTMAX, MEAN, BLUNT, SHARP))
 soft_lookup.slip("the keys mixed", ("weights @ values", "weights @ keys"), of=PLAIN, fails=(MEAN, BLUNT, SHARP))
-soft_lookup.slip("mixture and weights exchanged", ("return weights @ values, weights", "return weights, weights @ values"), of=PLAIN, fails=(SOFTMAX, MEAN, BLUNT, SHARP))
+soft_lookup.slip(
+    "mixture and weights exchanged",
+    ("return weights @ values, weights", "return weights, weights @ values"),
+    of=PLAIN,
+    fails=(SOFTMAX, MEAN, BLUNT, SHARP),
+)
 
 
 @soft_lookup.right("card by card")
@@ -149,11 +159,13 @@ additive_scores.slip("no tanh", ("torch.tanh(asked + offered)", "(asked + offere
 additive_scores.slip("tanh at the very end", ("torch.tanh(asked + offered) @ v", "torch.tanh((asked + offered) @ v)"), of=AXES, fails=EVERY)
 additive_scores.slip("a product in place of the sum", ("asked + offered", "asked * offered"), of=AXES, fails=EVERY)
 additive_scores.slip("v forgotten", ("torch.tanh(asked + offered) @ v", "torch.tanh(asked + offered).sum(-1)"), of=AXES, fails=EVERY)
+additive_scores.slip("axes counted from the front", ("unsqueeze(-2)", "unsqueeze(1)"), ("unsqueeze(-3)", "unsqueeze(0)"), of=AXES, fails=BATCH)
 additive_scores.slip(
-    "axes counted from the front", ("unsqueeze(-2)", "unsqueeze(1)"), ("unsqueeze(-3)", "unsqueeze(0)"), of=AXES, fails=BATCH
-)
-additive_scores.slip(
-    "a row for each key", ("unsqueeze(-2)", "unsqueeze(-3)"), ("(key @ w_key).unsqueeze(-3)", "(key @ w_key).unsqueeze(-2)"), of=AXES, fails=(PAIRS, WIDTHS, BATCH)
+    "a row for each key",
+    ("unsqueeze(-2)", "unsqueeze(-3)"),
+    ("(key @ w_key).unsqueeze(-3)", "(key @ w_key).unsqueeze(-2)"),
+    of=AXES,
+    fails=(PAIRS, WIDTHS, BATCH),
 )
 additive_scores.slip("one matrix for both", ("key @ w_key", "key @ w_query"), of=AXES, fails=EVERY)
 
@@ -182,7 +194,11 @@ def attention(student, rng):
     query, key, value = tensor(rng, 2, 3, 5, 16), tensor(rng, 2, 3, 6, 16), tensor(rng, 2, 3, 6, 4)
     with case(ROOT, hint="√D, where D is query.shape[-1]; the softmax runs along the keys, the last axis."):
         close(student.attention(query, key, value)[1], scaled.attention_weights(query, key), **TOLERANCE)
-        close(student.attention(query[0, 0, :, :2], key[0, 0, :, :2], value[0, 0])[1], scaled.attention_weights(query[0, 0, :, :2], key[0, 0, :, :2]), **TOLERANCE)
+        close(
+            student.attention(query[0, 0, :, :2], key[0, 0, :, :2], value[0, 0])[1],
+            scaled.attention_weights(query[0, 0, :, :2], key[0, 0, :, :2]),
+            **TOLERANCE,
+        )
     with case(MIXED, hint="weights @ value: (…, Tq, Tk) times (…, Tk, Dv). The first result is the output, the second the weights."):
         close(student.attention(query, key, value)[0], scaled.attention(query, key, value), **TOLERANCE)
         mask = some_mask(rng, 2, 3, 5, 6)
@@ -226,8 +242,12 @@ FILL = "scores.masked_fill(~mask, torch.finfo(scores.dtype).min)"
 AFTER = "    if mask is not None:\n        weights = weights.masked_fill(~mask, 0.0)\n"
 attention.slip("not divided by anything", (" / math.sqrt(query.shape[-1])", ""), of=LOWEST, fails=(ROOT, MIXED, *MASKED))
 attention.slip("divided by the width, not its root", ("math.sqrt(query.shape[-1])", "query.shape[-1]"), of=LOWEST, fails=(ROOT, MIXED, *MASKED))
-attention.slip("divided by the root of the values' width", ("math.sqrt(query.shape[-1])", "math.sqrt(value.shape[-1])"), of=LOWEST, fails=(ROOT, MIXED, *MASKED))
-attention.slip("divided by the root of the number of keys", ("math.sqrt(query.shape[-1])", "math.sqrt(key.shape[-2])"), of=LOWEST, fails=(ROOT, MIXED, *MASKED))
+attention.slip(
+    "divided by the root of the values' width", ("math.sqrt(query.shape[-1])", "math.sqrt(value.shape[-1])"), of=LOWEST, fails=(ROOT, MIXED, *MASKED)
+)
+attention.slip(
+    "divided by the root of the number of keys", ("math.sqrt(query.shape[-1])", "math.sqrt(key.shape[-2])"), of=LOWEST, fails=(ROOT, MIXED, *MASKED)
+)
 attention.slip("softmax over the queries", ("scores.softmax(dim=-1)", "scores.softmax(dim=-2)"), of=LOWEST, fails=(ROOT, MIXED, *MASKED))
 attention.slip(
     "the mask the other way round",
@@ -242,7 +262,9 @@ attention.slip("the mask never used", (FILL, "scores"), (AFTER, ""), of=LOWEST, 
 attention.slip("-inf, and what comes of it", (FILL, 'scores.masked_fill(~mask, float("-inf"))'), (AFTER, ""), of=LOWEST, fails=EMPTY)
 attention.slip("-1e9, and equal weights for an empty row", (FILL, "scores.masked_fill(~mask, -1e9)"), (AFTER, ""), of=LOWEST, fails=EMPTY)
 attention.slip("-100 for low enough", (FILL, "scores.masked_fill(~mask, -100.0)"), of=LOWEST, fails=LARGE)
-attention.slip("output and weights exchanged", ("return weights @ value, weights", "return weights, weights @ value"), of=LOWEST, fails=(ROOT, MIXED, *MASKED))
+attention.slip(
+    "output and weights exchanged", ("return weights @ value, weights", "return weights, weights @ value"), of=LOWEST, fails=(ROOT, MIXED, *MASKED)
+)
 
 
 @attention.right("exponents by hand, a sum that is never 0")
@@ -313,14 +335,27 @@ def _(query, key, value, mask):
 FINITE = "a finite number, and zeros afterwards"
 LOW = "scores.masked_fill(~mask, torch.finfo(scores.dtype).min)"
 ADDED = 'scores + torch.where(mask, 0.0, float("-inf"))'
-mend_empty_rows.slip("-inf added, NaN turned into 0 afterwards, as it was found", (LOW, ADDED), ("masked_fill(~mask, 0.0)", "nan_to_num(0.0)"), of=FINITE, fails=(ZERO_SLOPE, OTHERS))
+mend_empty_rows.slip(
+    "-inf added, NaN turned into 0 afterwards, as it was found",
+    (LOW, ADDED),
+    ("masked_fill(~mask, 0.0)", "nan_to_num(0.0)"),
+    of=FINITE,
+    fails=(ZERO_SLOPE, OTHERS),
+)
 mend_empty_rows.slip("-inf added, zeros afterwards", (LOW, ADDED), of=FINITE, fails=(ZERO_SLOPE, OTHERS))
 mend_empty_rows.slip("equal weights for the empty row", (".masked_fill(~mask, 0.0)", ""), of=FINITE, fails=FORWARD)
 mend_empty_rows.slip(
-    "all slopes turned into numbers", (LOW, ADDED), ("masked_fill(~mask, 0.0)", "nan_to_num(0.0)"), ("*slopes", "*(each.nan_to_num(0.0) for each in slopes)"), of=FINITE, fails=OTHERS
+    "all slopes turned into numbers",
+    (LOW, ADDED),
+    ("masked_fill(~mask, 0.0)", "nan_to_num(0.0)"),
+    ("*slopes", "*(each.nan_to_num(0.0) for each in slopes)"),
+    of=FINITE,
+    fails=OTHERS,
 )
 mend_empty_rows.slip("hidden scores set to 0", (LOW, "scores * mask"), of=FINITE, fails=(FORWARD, WITHOUT, OTHERS))
-mend_empty_rows.slip("the mask the other way round", (LOW, "scores.masked_fill(mask, torch.finfo(scores.dtype).min)"), of=FINITE, fails=(FORWARD, WITHOUT, OTHERS))
+mend_empty_rows.slip(
+    "the mask the other way round", (LOW, "scores.masked_fill(mask, torch.finfo(scores.dtype).min)"), of=FINITE, fails=(FORWARD, WITHOUT, OTHERS)
+)
 
 
 @mend_empty_rows.right("-inf filled in, not added: its slope ends there")
@@ -381,7 +416,12 @@ CORNER = "the diagonal that ends in the corner"
 ALL_MASKS = (SQUARE_MASK, NEWEST, PIECE, TOO_MANY)
 causal_mask.slip("the queries taken for the first positions", ("num_keys - num_queries", "0"), of=CORNER, fails=(NEWEST, PIECE, TOO_MANY))
 causal_mask.slip("nobody sees itself", ("num_keys - num_queries", "num_keys - num_queries - 1"), of=CORNER, fails=ALL_MASKS)
-causal_mask.slip("True for what is hidden", ("return table.tril(diagonal=num_keys - num_queries)", "return ~table.tril(diagonal=num_keys - num_queries)"), of=CORNER, fails=ALL_MASKS)
+causal_mask.slip(
+    "True for what is hidden",
+    ("return table.tril(diagonal=num_keys - num_queries)", "return ~table.tril(diagonal=num_keys - num_queries)"),
+    of=CORNER,
+    fails=ALL_MASKS,
+)
 causal_mask.slip("only what comes after", ("tril", "triu"), of=CORNER, fails=ALL_MASKS)
 causal_mask.slip("ones and zeros", ("dtype=torch.bool", "dtype=torch.float32"), of=CORNER, fails=ALL_MASKS)
 causal_mask.slip("moved the wrong way", ("num_keys - num_queries", "num_queries - num_keys"), of=CORNER, fails=(NEWEST, PIECE, TOO_MANY))
@@ -435,7 +475,9 @@ OWN_MASK = "a mask that ends in the corner"
 mend_next_tokens.slip("is_causal, as it was found", ("attn_mask=mask", "is_causal=True"), of=OWN_MASK, fails=(ONE_NEW, SEVERAL_NEW, ALIKE))
 mend_next_tokens.slip("everybody sees everything", (", attn_mask=mask", ""), of=OWN_MASK, fails=(AT_ONCE, SEVERAL_NEW, ALIKE))
 mend_next_tokens.slip("causal only when there is one query", ("attn_mask=mask", "is_causal=new > 1"), of=OWN_MASK, fails=(SEVERAL_NEW, ALIKE))
-mend_next_tokens.slip("the mask the other way round", ("attn_mask=mask", "attn_mask=~mask"), of=OWN_MASK, fails=(AT_ONCE, ONE_NEW, SEVERAL_NEW, ALIKE))
+mend_next_tokens.slip(
+    "the mask the other way round", ("attn_mask=mask", "attn_mask=~mask"), of=OWN_MASK, fails=(AT_ONCE, ONE_NEW, SEVERAL_NEW, ALIKE)
+)
 
 
 @mend_next_tokens.right("empty queries in front, cut off afterwards")
@@ -475,7 +517,9 @@ def SelfAttention(student, rng):
         net = student.SelfAttention(inputs, outputs)
         state = given_weights(net, rng)
         x = tensor(rng, *lead, inputs, scale=0.5)
-        close(net(x), one_head(state, x), rtol=1e-3, atol=1e-4)
+        found = net(x)
+        same(list(found.shape), [*lead, outputs], "the shape of the output")
+        close(found, one_head(state, x), rtol=1e-3, atol=1e-4)
 
     with case(FOUR, hint="What comes out of the weighted mean is as wide as the values. That is what the last map takes."):
         shapes = {name: list(value.shape) for name, value in student.SelfAttention(6, 3).state_dict().items()}
@@ -517,11 +561,23 @@ SelfAttention.slip(
     fails=(FOUR, NARROW, WIDE),
 )
 SelfAttention.slip("the last map mended, the root not", ("math.sqrt(outputs)", "math.sqrt(inputs)"), of=OWN_ROOT, fails=(NARROW, WIDE))
-SelfAttention.slip("the root mended, the last map not", ("self.output = nn.Linear(outputs, outputs)", "self.output = nn.Linear(inputs, outputs)"), of=OWN_ROOT, fails=(FOUR, NARROW, WIDE))
-SelfAttention.slip("the last map back to the input's width", ("self.output = nn.Linear(outputs, outputs)", "self.output = nn.Linear(outputs, inputs)"), of=OWN_ROOT, fails=(FOUR, NARROW, WIDE))
+SelfAttention.slip(
+    "the root mended, the last map not",
+    ("self.output = nn.Linear(outputs, outputs)", "self.output = nn.Linear(inputs, outputs)"),
+    of=OWN_ROOT,
+    fails=(FOUR, NARROW, WIDE),
+)
+SelfAttention.slip(
+    "the last map back to the input's width",
+    ("self.output = nn.Linear(outputs, outputs)", "self.output = nn.Linear(outputs, inputs)"),
+    of=OWN_ROOT,
+    fails=(FOUR, NARROW, WIDE),
+)
 SelfAttention.slip("no root at all", (" / self.scale", ""), of=OWN_ROOT, fails=(SQUARE, NARROW, WIDE, ALONE))
 SelfAttention.slip("softmax over the words that look", ("dim=-1", "dim=-2"), of=OWN_ROOT, fails=(SQUARE, NARROW, WIDE, ALONE))
-SelfAttention.slip("the last map forgotten", ("return self.output(weights @ value)", "return weights @ value"), of=OWN_ROOT, fails=(SQUARE, NARROW, WIDE, ALONE))
+SelfAttention.slip(
+    "the last map forgotten", ("return self.output(weights @ value)", "return weights @ value"), of=OWN_ROOT, fails=(SQUARE, NARROW, WIDE, ALONE)
+)
 SelfAttention.slip("axes counted from the front", ("transpose(-2, -1)", "transpose(1, 2)"), of=OWN_ROOT, fails=ALONE)
 
 
@@ -548,7 +604,9 @@ REFUSED = "a width that the heads cannot share is a ValueError"
 
 def many_heads(state, num_heads, x, context=None, mask=None):
     source = x if context is None else context
-    parts = [through(state, name, rows).unflatten(-1, (num_heads, -1)).transpose(1, 2) for name, rows in (("query", x), ("key", source), ("value", source))]
+    parts = [
+        through(state, name, rows).unflatten(-1, (num_heads, -1)).transpose(1, 2) for name, rows in (("query", x), ("key", source), ("value", source))
+    ]
     return through(state, "output", scaled.attention(*parts, mask).transpose(1, 2).flatten(2))
 
 
@@ -582,7 +640,11 @@ def MultiHeadAttention(student, rng):
 
     with case(MAPS, hint="self.query = nn.Linear(width, width), and so on: one map serves all heads, and is cut afterwards."):
         shapes = {name: list(value.shape) for name, value in student.MultiHeadAttention(6, 2).state_dict().items()}
-        same(shapes, {f"{name}.{part}": shape for name in ("query", "key", "value", "output") for part, shape in (("weight", [6, 6]), ("bias", [6]))}, "the state dict's shapes")
+        same(
+            shapes,
+            {f"{name}.{part}": shape for name in ("query", "key", "value", "output") for part, shape in (("weight", [6, 6]), ("bias", [6]))},
+            "the state dict's shapes",
+        )
     with case(SINGLE, hint="query, key and value from x; attention; the output map."):
         agrees(6, 1)
     with case(HEADS, hint="(B, T, W) → (B, T, H, D), then exchange the axes of T and H. On the way back exchange first. The root is that of D."):
@@ -612,7 +674,11 @@ def MultiHeadAttention(student, rng):
             close(slopes[name], value, rtol=1e-3, atol=1e-4 * max(size, 1.0))
     with case(REFUSED, hint="width % num_heads must be 0; raise ValueError(…) with a sentence in __init__ when it is not."):
         for width, num_heads in ((6, 4), (10, 3)):
-            raises("ValueError", lambda width=width, num_heads=num_heads: student.MultiHeadAttention(width, num_heads), f"{num_heads} heads share a width of {width}")
+            raises(
+                "ValueError",
+                lambda width=width, num_heads=num_heads: student.MultiHeadAttention(width, num_heads),
+                f"{num_heads} heads share a width of {width}",
+            )
 
 
 @MultiHeadAttention.right("cut, exchange, attend, exchange, join")
@@ -648,17 +714,33 @@ CUT = "cut, exchange, attend, exchange, join"
 VALUES = (SINGLE, HEADS, CONTEXT, MASKS, EMPTY_SLOPES)
 MultiHeadAttention.slip(
     "cut without exchanging, joined alike",
-    ("x.view(rows, tokens, self.num_heads, width // self.num_heads).transpose(1, 2)", "x.reshape(rows, self.num_heads, tokens, width // self.num_heads)"),
+    (
+        "x.view(rows, tokens, self.num_heads, width // self.num_heads).transpose(1, 2)",
+        "x.reshape(rows, self.num_heads, tokens, width // self.num_heads)",
+    ),
     ("mixed.transpose(1, 2).flatten(2)", "mixed.reshape(x.shape)"),
     of=CUT,
     fails=(HEADS, CONTEXT, MASKS, EMPTY_SLOPES),
 )
-MultiHeadAttention.slip("joined without exchanging back", ("mixed.transpose(1, 2).flatten(2)", "mixed.reshape(x.shape)"), of=CUT, fails=(HEADS, CONTEXT, MASKS, EMPTY_SLOPES))
-MultiHeadAttention.slip("the root of the whole width", ("math.sqrt(query.shape[-1])", "math.sqrt(x.shape[-1])"), of=CUT, fails=(HEADS, CONTEXT, MASKS, EMPTY_SLOPES))
+MultiHeadAttention.slip(
+    "joined without exchanging back",
+    ("mixed.transpose(1, 2).flatten(2)", "mixed.reshape(x.shape)"),
+    of=CUT,
+    fails=(HEADS, CONTEXT, MASKS, EMPTY_SLOPES),
+)
+MultiHeadAttention.slip(
+    "the root of the whole width", ("math.sqrt(query.shape[-1])", "math.sqrt(x.shape[-1])"), of=CUT, fails=(HEADS, CONTEXT, MASKS, EMPTY_SLOPES)
+)
 MultiHeadAttention.slip("the context asks as well", ("self.split(self.query(x))", "self.split(self.query(source))"), of=CUT, fails=(CONTEXT, MASKS))
 MultiHeadAttention.slip("values of x, keys of the context", ("self.value(source)", "self.value(x)"), of=CUT, fails=(CONTEXT, MASKS))
 MultiHeadAttention.slip("the context ignored", ("source = x if context is None else context", "source = x"), of=CUT, fails=(CONTEXT, MASKS))
-MultiHeadAttention.slip("the mask ignored", ("scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)", "pass"), ("weights = weights.masked_fill(~mask, 0.0)", "pass"), of=CUT, fails=(MASKS, EMPTY_SLOPES))
+MultiHeadAttention.slip(
+    "the mask ignored",
+    ("scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)", "pass"),
+    ("weights = weights.masked_fill(~mask, 0.0)", "pass"),
+    of=CUT,
+    fails=(MASKS, EMPTY_SLOPES),
+)
 MultiHeadAttention.slip(
     "torch's other polarity: True hides",
     ("scores.masked_fill(~mask, torch", "scores.masked_fill(mask, torch"),
@@ -674,7 +756,12 @@ MultiHeadAttention.slip(
     fails=EMPTY_SLOPES,
 )
 MultiHeadAttention.slip("equal weights for an empty row", ("weights = weights.masked_fill(~mask, 0.0)", "pass"), of=CUT, fails=EMPTY_SLOPES)
-MultiHeadAttention.slip("the output map forgotten", ("return self.output(mixed.transpose(1, 2).flatten(2))", "return mixed.transpose(1, 2).flatten(2)"), of=CUT, fails=VALUES)
+MultiHeadAttention.slip(
+    "the output map forgotten",
+    ("return self.output(mixed.transpose(1, 2).flatten(2))", "return mixed.transpose(1, 2).flatten(2)"),
+    of=CUT,
+    fails=VALUES,
+)
 MultiHeadAttention.slip(
     "any width taken, what is left over dropped",
     ("width % num_heads != 0", "False"),
@@ -794,14 +881,42 @@ def _(state, query, key, value):
 SHRINK = "shrink and add"
 absorb.slip("the sum never shrinks", ("total = shrink * total", "total = total"), of=SHRINK, fails=(HIGHER, WHOLE, BEFORE, HUGE))
 absorb.slip("the mixture never shrinks", ("mixed = shrink.unsqueeze(-1) * mixed", "mixed = mixed"), of=SHRINK, fails=(HIGHER, WHOLE, BEFORE, HUGE))
-absorb.slip("grows where it should shrink", ("torch.exp(maximum - new)", "torch.exp((new - maximum).nan_to_num(posinf=0.0))"), of=SHRINK, fails=(HIGHER, WHOLE, BEFORE, HUGE))
-absorb.slip("the block's maximum alone", ("torch.maximum(maximum, scores.amax(dim=-1))", "scores.amax(dim=-1)"), of=SHRINK, fails=(LOWER, BEFORE, HUGE))
-absorb.slip("exp without the maximum taken off", ("torch.exp(scores - new.unsqueeze(-1))", "torch.exp(scores)"), of=SHRINK, fails=(FIRST, LOWER, HIGHER, WHOLE, BEFORE, HUGE))
+absorb.slip(
+    "grows where it should shrink",
+    ("torch.exp(maximum - new)", "torch.exp((new - maximum).nan_to_num(posinf=0.0))"),
+    of=SHRINK,
+    fails=(HIGHER, WHOLE, BEFORE, HUGE),
+)
+absorb.slip(
+    "the block's maximum alone", ("torch.maximum(maximum, scores.amax(dim=-1))", "scores.amax(dim=-1)"), of=SHRINK, fails=(LOWER, BEFORE, HUGE)
+)
+absorb.slip(
+    "exp without the maximum taken off",
+    ("torch.exp(scores - new.unsqueeze(-1))", "torch.exp(scores)"),
+    of=SHRINK,
+    fails=(FIRST, LOWER, HIGHER, WHOLE, BEFORE, HUGE),
+)
 absorb.slip("not divided by the root", (" / math.sqrt(query.shape[-1])", ""), of=SHRINK, fails=(FIRST, LOWER, HIGHER, WHOLE, BEFORE, HUGE))
-absorb.slip("the mixture divided in every block", ("return new, total, mixed", "return new, total, mixed / total.unsqueeze(-1)"), of=SHRINK, fails=(FIRST, LOWER, HIGHER, WHOLE, BEFORE, HUGE))
-absorb.slip("only the last block remembered", ("shrink * total + exp", "exp"), ("shrink.unsqueeze(-1) * mixed + exp", "exp"), of=SHRINK, fails=(LOWER, HIGHER, WHOLE, BEFORE, HUGE))
+absorb.slip(
+    "the mixture divided in every block",
+    ("return new, total, mixed", "return new, total, mixed / total.unsqueeze(-1)"),
+    of=SHRINK,
+    fails=(FIRST, LOWER, HIGHER, WHOLE, BEFORE, HUGE),
+)
+absorb.slip(
+    "only the last block remembered",
+    ("shrink * total + exp", "exp"),
+    ("shrink.unsqueeze(-1) * mixed + exp", "exp"),
+    of=SHRINK,
+    fails=(LOWER, HIGHER, WHOLE, BEFORE, HUGE),
+)
 absorb.slip("axes counted from the front", ("scores - new.unsqueeze(-1)", "scores - new.unsqueeze(1)"), of=SHRINK, fails=BEFORE)
-absorb.slip("written into the old state", ("    total = shrink * total + exp.sum(dim=-1)\n", "    total *= shrink\n    total += exp.sum(dim=-1)\n"), of=SHRINK, fails="the state that it was given is left as it was")
+absorb.slip(
+    "written into the old state",
+    ("    total = shrink * total + exp.sum(dim=-1)\n", "    total *= shrink\n    total += exp.sum(dim=-1)\n"),
+    of=SHRINK,
+    fails="the state that it was given is left as it was",
+)
 
 
 @absorb.right("key by key")

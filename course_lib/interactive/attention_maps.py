@@ -143,7 +143,15 @@ def draw_map(
     if max(len(rows), len(columns)) <= NUMBERS_UP_TO:
         for (row, column), weight in np.ndenumerate(weights):
             if may is None or may[row, column]:
-                axes.text(column, row, f"{weight:.2f}"[1:] if weight < 0.995 else "1", ha="center", va="center", fontsize=8, color=INK if weight < 0.5 else PAPER)
+                axes.text(
+                    column,
+                    row,
+                    f"{weight:.2f}"[1:] if weight < 0.995 else "1",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color=INK if weight < 0.5 else PAPER,
+                )
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axes.set_ylabel(row_label, fontsize=9, color=INK)
     figure.text(left / width, 1 - 0.2 / height, f"{title}  ({column_label} →)" if title else f"{column_label} →", fontsize=9, color=INK, va="center")

@@ -122,7 +122,12 @@ def test_masks_that_make_no_sense_are_refused():
 @pytest.mark.parametrize("masked", ["not", "full", "padding", "causal"])
 def test_values_and_slopes_are_those_of_torchs_kernel(work, masked):
     inputs = qkv(1, dtype=torch.float32)
-    mask = {"not": None, "full": random_mask(0, 2, 3, 5, 6) | torch.eye(5, 6).bool(), "padding": padding_mask(torch.tensor([4, 6]), 6), "causal": causal_mask(5, 6)}[masked]
+    mask = {
+        "not": None,
+        "full": random_mask(0, 2, 3, 5, 6) | torch.eye(5, 6).bool(),
+        "padding": padding_mask(torch.tensor([4, 6]), 6),
+        "causal": causal_mask(5, 6),
+    }[masked]
     torch.testing.assert_close(work(*inputs, mask), F.scaled_dot_product_attention(*inputs, attn_mask=mask), rtol=1e-5, atol=1e-6)
     theirs = slopes(lambda *qkv: F.scaled_dot_product_attention(*qkv, attn_mask=mask), inputs)
     for ours, other in zip(slopes(lambda *qkv: work(*qkv, mask), inputs), theirs, strict=True):
@@ -237,7 +242,9 @@ def test_multi_head_attention_is_torchs_with_copied_weights_in_values_and_slopes
     x, context = torch.randn(2, 5, 16), torch.randn(2, 7, 16)
     pad = padding_mask(torch.tensor([4, 7]), 7)
     mask = pad & causal_mask(5, 7)
-    expected, weights = theirs(x, context, context, attn_mask=hidden(causal_mask(5, 7)), key_padding_mask=hidden(pad[:, 0, 0]), average_attn_weights=False)
+    expected, weights = theirs(
+        x, context, context, attn_mask=hidden(causal_mask(5, 7)), key_padding_mask=hidden(pad[:, 0, 0]), average_attn_weights=False
+    )
     found = ours(x, context, mask)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(ours.weights(x, context, mask), weights, rtol=1e-5, atol=1e-6)
