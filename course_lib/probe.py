@@ -38,4 +38,4 @@ def masked_slopes(module: nn.Module) -> None:
     inputs = {"x": x.requires_grad_(), **dict(module.named_parameters())}
     answers = module(x, mask=mask)
     found = torch.autograd.grad((answers * weighing).sum(), list(inputs.values()), allow_unused=True, materialize_grads=True)
-    module.slopes = dict(zip(inputs, found, strict=True))
+    vars(module)["slopes"] = dict(zip(inputs, found, strict=True))

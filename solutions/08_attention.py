@@ -638,7 +638,8 @@ print(f"largest difference of an output:   {(our_answer - their_answer).abs().ma
 gap = (our_slope - their_slope[:64]).abs().max() / our_slope.abs().max()
 print(f"largest difference of a slope, of the largest slope: {gap:.1e}")
 wrong, _ = theirs(x, context, context, attn_mask=mask)
-print(f"with the mask the wrong way round: {(our_answer - wrong).abs().nan_to_num(9).max():.1e}")
+gap = (our_answer - wrong)[:, :-1].abs().max()
+print(f"with the mask the wrong way round: {gap:.2f}, and the last token gets {wrong[0, -1, 0]}")
 print(
     "parameters, theirs and ours:",
     *(sum(p.numel() for p in m.parameters()) for m in (theirs, ours)),
@@ -721,8 +722,8 @@ class AttentionReader(Reader):
 class FixedVectorReader(Reader):
     def __init__(self, length, width=64):
         super().__init__(length, width)
-        self.encode = nn.Sequential(nn.Linear(width, 256), nn.ReLU(), nn.Linear(256, width))
-        self.answer = nn.Sequential(nn.Linear(2 * width, 256), nn.ReLU(), nn.Linear(256, 26))
+        self.encode = nn.Sequential(nn.Linear(width, 128), nn.ReLU(), nn.Linear(128, width))
+        self.answer = nn.Sequential(nn.Linear(2 * width, 128), nn.ReLU(), nn.Linear(128, 26))
 
     def forward(self, numbers, letters):
         vector = self.encode(self.cards(numbers, letters)).mean(dim=1, keepdim=True)  # (N, 1, W)
@@ -764,7 +765,7 @@ def train_reader(build, length, seed, steps, batch=64):
     return net, right
 
 
-lengths, seeds, steps = (2, 4, 8, 16), range(3), 400 if course_size() == "small" else 2000
+lengths, seeds, steps = (2, 4, 8, 16), range(3), 300 if course_size() == "small" else 2000
 scores, readers = {}, {}
 for build, length, seed in progress(
     [(b, n, s) for b in (AttentionReader, FixedVectorReader) for n in lengths for s in seeds],
@@ -797,7 +798,7 @@ show_static(
 )
 
 # %% [markdown] lang="en"
-# Attention reads everything, at every length. The fixed vector reads two cards well and gets worse with each card. Nothing in principle keeps 64 numbers
+# Attention reads everything, at every length. The fixed vector reads two cards, nearly reads four, and is lost with sixteen. Nothing in principle keeps 64 numbers
 # from holding 16 letters; but they must be packed and unpacked, and gradient descent does not find out how, not in this time. (With
 # `COURSE_SIZE=full` it gets five times as many steps.) With attention nothing has to be packed.
 #
@@ -970,7 +971,7 @@ for count in progress(tokens, "lengths"):
     inputs = [torch.randn(1, 1, count, 64, device=device, requires_grad=True) for _ in range(3)]
     there = {name: partial(way, *inputs) for name, way in ways.items()}
     there_and_back = {name: partial(differentiate, way, inputs) for name, way in ways.items()}
-    clocks = median_seconds(there_and_back, rounds=20 if count <= 512 else 5)
+    clocks = median_seconds(there_and_back, rounds=20 if count <= 512 else 3)
     for name in ways:
         seconds[name].append(clocks[name])
         kept[name].append(saved_bytes(there[name]))

@@ -20,12 +20,16 @@ REFERENCE = (
     "course_lib.attention.multihead",
     "course_lib.attention.streaming",
 )
-TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 def tensor(rng, *shape, scale=1.0):
     """Normal numbers as a float32 tensor."""
     return torch.from_numpy(scale * rng.normal(size=shape)).float()
+
+
+def alike(found, wanted):
+    """Within what float32 leaves after a few sums."""
+    close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def some_mask(rng, *shape):
@@ -46,18 +50,18 @@ def soft_lookup(student, rng):
     query, keys, values = tensor(rng, 4), tensor(rng, 7, 4), tensor(rng, 7, 3)
     with case(SOFTMAX, hint="A match is the dot product of query and key, times the sharpness; softmax over the cards."):
         for sharpness in (1.0, 0.3):
-            close(student.soft_lookup(query, keys, values, sharpness)[1], (sharpness * (keys @ query)).softmax(0), **TOLERANCE)
+            alike(student.soft_lookup(query, keys, values, sharpness)[1], (sharpness * (keys @ query)).softmax(0))
     with case(MEAN, hint="Each value times its weight, added up: `weights @ values`."):
-        close(student.soft_lookup(query, keys, values, 0.7)[0], (0.7 * (keys @ query)).softmax(0) @ values, **TOLERANCE)
+        alike(student.soft_lookup(query, keys, values, 0.7)[0], (0.7 * (keys @ query)).softmax(0) @ values)
     with case(BLUNT, hint="The sharpness multiplies the matches before the softmax; then all exponents are 0."):
         answer, weights = student.soft_lookup(query, keys, values, 0.0)
-        close(weights, torch.full((7,), 1 / 7), **TOLERANCE)
-        close(answer, values.mean(0), **TOLERANCE)
+        alike(weights, torch.full((7,), 1 / 7))
+        alike(answer, values.mean(0))
     with case(SHARP, hint="exp(3000) is infinite. torch's softmax subtracts the largest match first."):
         exact = torch.tensor([[3.0, 0.0], [0.0, 2.0], [1.0, 1.0]])
         answer, weights = student.soft_lookup(torch.tensor([0.0, 1.0]), exact, values[:3], 3000.0)
-        close(weights, torch.tensor([0.0, 1.0, 0.0]), **TOLERANCE)
-        close(answer, values[1], **TOLERANCE)
+        alike(weights, torch.tensor([0.0, 1.0, 0.0]))
+        alike(answer, values[1])
 
 
 @soft_lookup.right("dot products, softmax, mean")
@@ -131,19 +135,19 @@ def additive_scores(student, rng):
         found = student.additive_scores(*drawn)
         same(list(found.shape), [3, 5], "the shape")
         alone = torch.stack([torch.stack([scores.additive_scores(q[None], k[None], *drawn[2:])[0, 0] for k in drawn[1]]) for q in drawn[0]])
-        close(found, alone, **TOLERANCE)
+        alike(found, alone)
     with case(FORMULA, hint="tanh of the sum, for each hidden unit; then the dot product with v takes the units away."):
         drawn = draw(num_queries=1, num_keys=1)
-        close(student.additive_scores(*drawn), scores.additive_scores(*drawn), **TOLERANCE)
+        alike(student.additive_scores(*drawn), scores.additive_scores(*drawn))
         one = torch.ones(1, 1)
-        close(student.additive_scores(one, 2 * one, one, one, torch.tensor([10.0])), torch.tensor([[10 * math.tanh(3)]]), **TOLERANCE)
+        alike(student.additive_scores(one, 2 * one, one, one, torch.tensor([10.0])), torch.tensor([[10 * math.tanh(3)]]))
     with case(WIDTHS, hint="Each has its own matrix; only the hidden units must be as many."):
         drawn = draw(query_dim=2, key_dim=7)
-        close(student.additive_scores(*drawn), scores.additive_scores(*drawn), **TOLERANCE)
+        alike(student.additive_scores(*drawn), scores.additive_scores(*drawn))
     with case(BATCH, hint="Count axes from the end: unsqueeze(-2) and unsqueeze(-3) work for any number of axes before."):
         for lead in ((2,), (2, 3)):
             drawn = draw(lead)
-            close(student.additive_scores(*drawn), scores.additive_scores(*drawn), **TOLERANCE)
+            alike(student.additive_scores(*drawn), scores.additive_scores(*drawn))
 
 
 @additive_scores.right("two axes of length 1")
@@ -193,36 +197,35 @@ def attention(student, rng):
     """Scaled dot-product attention with a mask."""
     query, key, value = tensor(rng, 2, 3, 5, 16), tensor(rng, 2, 3, 6, 16), tensor(rng, 2, 3, 6, 4)
     with case(ROOT, hint="√D, where D is query.shape[-1]; the softmax runs along the keys, the last axis."):
-        close(student.attention(query, key, value)[1], scaled.attention_weights(query, key), **TOLERANCE)
-        close(
+        alike(student.attention(query, key, value)[1], scaled.attention_weights(query, key))
+        alike(
             student.attention(query[0, 0, :, :2], key[0, 0, :, :2], value[0, 0])[1],
             scaled.attention_weights(query[0, 0, :, :2], key[0, 0, :, :2]),
-            **TOLERANCE,
         )
     with case(MIXED, hint="weights @ value: (…, Tq, Tk) times (…, Tk, Dv). The first result is the output, the second the weights."):
-        close(student.attention(query, key, value)[0], scaled.attention(query, key, value), **TOLERANCE)
+        alike(student.attention(query, key, value)[0], scaled.attention(query, key, value))
         mask = some_mask(rng, 2, 3, 5, 6)
-        close(student.attention(query, key, value, mask)[0], scaled.attention(query, key, value, mask), **TOLERANCE)
+        alike(student.attention(query, key, value, mask)[0], scaled.attention(query, key, value, mask))
     with case(HIDDEN, hint="Before the softmax, give hidden places a score so low that exp() of it is 0. True means: may attend."):
         mask = some_mask(rng, 2, 3, 5, 6)
         weights = student.attention(query, key, value, mask)[1]
-        close(weights, scaled.attention_weights(query, key, mask), **TOLERANCE)
+        alike(weights, scaled.attention_weights(query, key, mask))
         holds(not bool(weights[~mask].any()), "A place that the mask hides has a weight other than 0.")
     with case(SPREAD, hint="(2, 1, 1, 6) and (5, 6) broadcast to (2, 3, 5, 6) by themselves, if you do not reshape."):
         for mask in (some_mask(rng, 2, 1, 1, 6), some_mask(rng, 5, 6)):
-            close(student.attention(query, key, value, mask)[1], scaled.attention_weights(query, key, mask), **TOLERANCE)
+            alike(student.attention(query, key, value, mask)[1], scaled.attention_weights(query, key, mask))
     with case(EMPTY, hint="A softmax over nothing but -inf is 0/0. Which finite number does the same, and how do you get the zeros afterwards?"):
         mask = some_mask(rng, 2, 3, 5, 6)
         mask[:, 1, 2] = False
         output, weights = student.attention(query, key, value, mask)
         finite(output)
         holds(not bool(weights[:, 1, 2].any() | output[:, 1, 2].any()), "A query that may attend to nothing has weights or an output other than 0.")
-        close(output, scaled.attention(query, key, value, mask), **TOLERANCE)
+        alike(output, scaled.attention(query, key, value, mask))
     with case(LARGE, hint="-100 is not low: a score may be lower. torch.finfo(scores.dtype).min is the lowest finite number."):
         asked, offered = torch.tensor([[2.0, 0.0, 0.0, 0.0]]), torch.zeros(5, 4)  # the scores are the first numbers of the keys
         offered[:, 0] = torch.tensor([-300.0, -301.0, 300.0, -299.5, 2000.0])
         mask = torch.tensor([[True, True, False, True, False]])
-        close(student.attention(asked, offered, value[0, 0, :5, :3], mask)[1], scaled.attention_weights(asked, offered, mask), **TOLERANCE)
+        alike(student.attention(asked, offered, value[0, 0, :5, :3], mask)[1], scaled.attention_weights(asked, offered, mask))
 
 
 @attention.right("the lowest number, and zeros afterwards")
@@ -309,16 +312,16 @@ def mend_empty_rows(student, rng):
     empty[row] = False
     with case(FORWARD, hint="What did the program give before you changed it? The output was right."):
         for mask in (full, empty):
-            close(student.mend_empty_rows(query, key, value, mask)[0], slopes_of(query, key, value, mask)[0], **TOLERANCE)
+            alike(student.mend_empty_rows(query, key, value, mask)[0], slopes_of(query, key, value, mask)[0])
     with case(WITHOUT, hint="Nothing but the masked places may change: hidden scores count for nothing, the others for what they are."):
-        close(student.mend_empty_rows(query, key, value, full), slopes_of(query, key, value, full), **TOLERANCE)
+        alike(student.mend_empty_rows(query, key, value, full), slopes_of(query, key, value, full))
     with case(ZERO_SLOPE, hint="The NaN must never come into being: 0 times NaN is NaN, so no later step can take it out of a gradient."):
-        close(student.mend_empty_rows(query, key, value, empty)[1][row], torch.zeros(8), **TOLERANCE)
+        alike(student.mend_empty_rows(query, key, value, empty)[1][row], torch.zeros(8))
     with case(OTHERS, hint="A key is matched with every query, the empty one too: one NaN among the contributions is enough."):
         found, wanted = student.mend_empty_rows(query, key, value, empty), slopes_of(query, key, value, empty)
         rest = torch.arange(5) != row
-        close(found[1][rest], wanted[1][rest], **TOLERANCE)
-        close(found[2], wanted[2], **TOLERANCE)
+        alike(found[1][rest], wanted[1][rest])
+        alike(found[2], wanted[2])
 
 
 @mend_empty_rows.right("a finite number, and zeros afterwards")
@@ -454,14 +457,14 @@ def mend_next_tokens(student, rng):
     """New tokens look at the old ones."""
     query, key, value = (tensor(rng, 2, 2, 7, 4) for _ in range(3))
     with case(AT_ONCE, hint="With as many queries as keys the program was right. Is it still?"):
-        close(student.mend_next_tokens(query, key, value), causal(query, key, value), **TOLERANCE)
+        alike(student.mend_next_tokens(query, key, value), causal(query, key, value))
     with case(ONE_NEW, hint="With is_causal=True and one query, how many keys does torch let it see? Hand it a mask of your own."):
-        close(student.mend_next_tokens(query[:, :, -1:], key, value), causal(query, key, value)[:, :, -1:], **TOLERANCE)
+        alike(student.mend_next_tokens(query[:, :, -1:], key, value), causal(query, key, value)[:, :, -1:])
     with case(SEVERAL_NEW, hint="No mask at all would let the first new token see the ones after it."):
-        close(student.mend_next_tokens(query[:, :, -3:], key, value), causal(query, key, value)[:, :, -3:], **TOLERANCE)
+        alike(student.mend_next_tokens(query[:, :, -3:], key, value), causal(query, key, value)[:, :, -3:])
     with case(ALIKE, hint="Your causal_mask knows where the queries stand."):
         pieces = [student.mend_next_tokens(query[:, :, start:end], key[:, :, :end], value[:, :, :end]) for start, end in ((0, 3), (3, 4), (4, 7))]
-        close(torch.cat(pieces, dim=2), causal(query, key, value), **TOLERANCE)
+        alike(torch.cat(pieces, dim=2), causal(query, key, value))
 
 
 @mend_next_tokens.right("a mask that ends in the corner")
@@ -604,10 +607,10 @@ REFUSED = "a width that the heads cannot share is a ValueError"
 
 def many_heads(state, num_heads, x, context=None, mask=None):
     source = x if context is None else context
-    parts = [
+    query, key, value = (
         through(state, name, rows).unflatten(-1, (num_heads, -1)).transpose(1, 2) for name, rows in (("query", x), ("key", source), ("value", source))
-    ]
-    return through(state, "output", scaled.attention(*parts, mask).transpose(1, 2).flatten(2))
+    )
+    return through(state, "output", scaled.attention(query, key, value, mask).transpose(1, 2).flatten(2))
 
 
 class _Twin(nn.Module):
@@ -778,8 +781,7 @@ class _(nn.Module):
         if width / num_heads != width // num_heads:
             raise ValueError("the heads cannot share this width")
         super().__init__()
-        for name in ("query", "key", "value", "output"):
-            setattr(self, name, nn.Linear(width, width))
+        self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
         self.head_dim = width // num_heads
 
     def forward(self, x, context=None, mask=None):
@@ -836,14 +838,14 @@ def absorb(student, rng):
         return torch.cat([pair[0], torch.full((len(pair[0]), 1), by)], dim=1), pair[1]
 
     with case(FIRST, hint="exp(-inf) is 0, so the state before the first block needs no case of its own. Scores are divided by √D, as ever."):
-        close(after(query, [block]), wanted(query, [block]), **TOLERANCE)
-        close(after(query, [other]), wanted(query, [other]), **TOLERANCE)
+        alike(after(query, [block]), wanted(query, [block]))
+        alike(after(query, [other]), wanted(query, [other]))
     with case(LOWER, hint="The maximum is the larger of the old one and the block's own."):
         blocks = [raised(block, 2.0), raised(other, 0.0)]
-        close(after(level, blocks), wanted(level, blocks), **TOLERANCE)
+        alike(after(level, blocks), wanted(level, blocks))
     with case(HIGHER, hint="Sum and mixture were taken relative to the old maximum; times exp(old - new) they are relative to the new one."):
         blocks = [raised(block, 0.0), raised(other, 2.0)]
-        close(after(level, blocks), wanted(level, blocks), **TOLERANCE)
+        alike(after(level, blocks), wanted(level, blocks))
     with case(WHOLE, hint="Sum and mixture both shrink, and both get the block's share."):
         key, value = tensor(rng, 11, 9, scale=2.0), tensor(rng, 11, 2)
         for sizes in ([1] * 11, [4, 4, 3], [11]):
@@ -852,14 +854,14 @@ def absorb(student, rng):
     with case(BEFORE, hint="Count axes from the end; unsqueeze(-1) lines a row's number up with its values."):
         many = tensor(rng, 2, 3, 4, 6)
         blocks = [(tensor(rng, 2, 3, size, 6), tensor(rng, 2, 3, size, 5)) for size in (3, 2)]
-        close(after(many, blocks), wanted(many, blocks), **TOLERANCE)
+        alike(after(many, blocks), wanted(many, blocks))
     with case(HUGE, hint="Subtract the new maximum before exp, from the block's scores too."):
         both = torch.tensor([[2.0, 0.0, 0.0, 0.0], [-2.0, 0.0, 0.0, 0.0]])  # the scores are the first numbers of the keys, and their opposites
         keys = torch.zeros(5, 4)
         keys[:, 0] = torch.tensor([1000.0, 1000.0, 3000.0, 5000.0, 4000.0])
         values = tensor(rng, 5, 2)
         blocks = [(keys[:3], values[:3]), (keys[3:], values[3:])]
-        close(after(both, blocks), wanted(both, blocks), **TOLERANCE)
+        alike(after(both, blocks), wanted(both, blocks))
     with case("the state that it was given is left as it was", side=True):
         state = start(query, 2)
         student.absorb(state, query, *block)

@@ -172,7 +172,7 @@ def attention_maps() -> InteractiveFigure:
         row, column = np.unravel_index(int(weights.argmax()), weights.shape)
         spread = np.exp(-(weights * np.log(np.maximum(weights, 1e-30))).sum(axis=1)).mean()
         return (
-            f"Head “{head}”, {mask}, scores times {size:g}: the largest weight, {weights.max():.2f}, is that of word {row + 1} “{words[row]}” on word "
+            f"Head “{head}”, {mask}, scores times {size:g}: the largest weight is {weights.max():.2f}, of word {row + 1} “{words[row]}” on word "
             f"{column + 1} “{words[column]}”. On average a row is as spread out as {spread:.1f} equal weights."
         )
 
