@@ -6,8 +6,8 @@ First, `fused_attention` of course_lib against a bare `F.scaled_dot_product_atte
 numbers, or the script stops; they take turns, and the ratio is that of the medians, without a mask, with a padding mask, and causal.
 
 Then the formula spelt out and the kernel, forward and backward, for seven lengths: time, the most memory in use beyond the inputs (on the processor
-Linux's VmHWM, on a GPU torch's allocator), the bytes that autograd keeps, and the exponents of power laws fitted from 512 tokens on. --write puts
-these into course_lib/attention/costs.json, which chapter 08 shows.
+Linux's VmHWM, in a second process that hands memory back at once; on a GPU torch's allocator), the bytes that autograd keeps, and the exponents of
+power laws fitted from 512 tokens on. --write puts these into course_lib/attention/costs.json, which chapter 08 shows.
 """
 
 # ruff: noqa: E402  (the variables must be set before the imports)
@@ -22,6 +22,8 @@ import dataclasses
 import datetime
 import json
 import platform
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -46,10 +48,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=400, help="turns that are counted, of each of the two")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--write", action="store_true", help="store the figures for chapter 08")
+    parser.add_argument("--peaks", action="store_true", help="print the peaks of memory alone, as JSON; for the script's own use")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     device = torch.device(arguments.device)
+    if arguments.peaks:
+        print(json.dumps(peaks(device)))
+        return
     ratios(device, arguments.rounds)
     costs = lengths(device, f"python benchmarks/attention.py --device {device}")
     report(costs)
@@ -86,16 +92,21 @@ def ratios(device: torch.device, rounds: int) -> None:
 
 def lengths(device: torch.device, command: str) -> Costs:
     """Both ways at every length. On a GPU with bfloat16 and many heads, as there one would."""
-    batch, heads, dtype = (1, 1, torch.float32) if device.type == "cpu" else (4, 16, torch.bfloat16)
-    seconds, peak, kept = ({name: [] for name in WAYS} for _ in range(3))
+    batch, heads, dtype = shape(device)
+    seconds, kept = ({name: [] for name in WAYS} for _ in range(2))
     for count in TOKENS:
-        inputs = [torch.randn(batch, heads, count, WIDTH, device=device, dtype=dtype, requires_grad=True) for _ in range(3)]
+        inputs = inputs_of(count, device)
         works = {name: partial(differentiate, way, inputs) for name, way in WAYS.items()}
         found = median_seconds(works, rounds=50 if count <= 512 else 9, warm_up=3)
         for name, way in WAYS.items():
             seconds[name].append(found[name])
-            peak[name].append(peak_bytes(works[name], device))
             kept[name].append(saved_bytes(partial(way, *inputs)))
+    if device.type == "cuda":
+        peak = peaks(device)
+    else:  # malloc keeps freed memory for later, which would hide what is used; with this variable it keeps no block of 64 KiB or more
+        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+        child = subprocess.run([sys.executable, __file__, "--peaks"], env=environment, check=True, capture_output=True, text=True)
+        peak = json.loads(child.stdout)
     gpu = torch.cuda.get_device_name() if device.type == "cuda" else ""
     return Costs(
         machine=f"{gpu or platform.machine() + ', one thread'}, torch {torch.__version__}",
@@ -109,9 +120,24 @@ def lengths(device: torch.device, command: str) -> Costs:
     )
 
 
-def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
-    """The most memory in use while `work` ran, beyond what was in use before; the median of three runs."""
-    return int(np.median([_peak_once(work, device) for _ in range(3)]))
+def shape(device: torch.device) -> tuple[int, int, torch.dtype]:
+    """Batch, heads and number format."""
+    return (1, 1, torch.float32) if device.type == "cpu" else (4, 16, torch.bfloat16)
+
+
+def inputs_of(count: int, device: torch.device) -> list[Tensor]:
+    batch, heads, dtype = shape(device)
+    return [torch.randn(batch, heads, count, WIDTH, device=device, dtype=dtype, requires_grad=True) for _ in range(3)]
+
+
+def peaks(device: torch.device) -> dict[str, list[int]]:
+    """The most memory in use at every length, beyond what was in use before; the median of three runs."""
+    found: dict[str, list[int]] = {}
+    for name, way in WAYS.items():
+        works = [partial(differentiate, way, inputs_of(count, device)) for count in TOKENS]
+        works[0]()  # what loads with the first call
+        found[name] = [int(np.median([_peak_once(work, device) for _ in range(3)])) for work in works]
+    return found
 
 
 def _peak_once(work: Callable[[], object], device: torch.device) -> int:

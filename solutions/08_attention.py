@@ -2,9 +2,10 @@
 # %% [markdown] lang="en"
 # # 08 · Attention
 #
-# *The dogs chased a cat because they were bored.* Who was bored? To read "they" you looked back, past "because", "cat" and "a", at one word.
-# A recurrent network has to carry that word along, in a state of fixed size, through everything that comes between. **What if it could look
-# back, as you did?** Then it needs a way of looking that can be learnt by gradients. That is attention, and it is one formula long.
+# *The dogs chased a cat because they were bored.* Who was bored? To read "they" you looked back, past "because", "cat" and "a", at one
+# word. A recurrent network has to carry that word along, in a state of fixed size, through everything that comes between. **What if it
+# could look back, as you did?** Then it needs a way of looking that can be learnt by gradients. That is attention, and it is one formula
+# long.
 #
 # At the end of this chapter you can
 #
@@ -29,6 +30,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autograder import check, predict, progress_board
+from course_lib.attention.costs import stored
 from course_lib.data.cards import LETTERS, cards
 from course_lib.device import best_device, course_size, describe_device
 from course_lib.interactive import attention_maps, draw_map, progress, show, show_static
@@ -44,11 +46,11 @@ progress_board("attention")
 # ## 1 · Looking up, softly
 #
 # An index box holds cards. Each has a **key**, by which it is found, and a **value**, what is written on it. You come with a **query**, and
-# get the value of the card whose key is equal to it. That is a `dict` of Python, and it cannot be learnt: either a card matches or it does not, so a
-# small change of the query changes nothing at all, or everything. There is no slope to follow.
+# get the value of the card whose key is equal to it. That is a `dict` of Python, and it cannot be learnt: either a card matches or it does
+# not, so a small change of the query changes nothing at all, or everything. There is no slope to follow.
 #
-# So let every card answer, each as loudly as it matches. Take our sentence. Every word has three numbers, set by hand here: is it an animal, is it
-# more than one, is it something that is done?
+# So let every card answer, each as loudly as it matches. Take our sentence. Every word has three numbers, set by hand here: is it an
+# animal, is it more than one, is it something that is done?
 
 # %%
 words = ["The", "dogs", "chased", "a", "cat", "because", "they", "were", "bored"]
@@ -70,8 +72,8 @@ for word, match in zip(words, keys @ they, strict=True):
     print(f"{word:8s} matches with {match:.1f}")
 
 # %% [markdown] lang="en"
-# The match of a query $q$ and a key $k_j$ is their dot product: large when they point the same way. Softmax (chapter 03) turns all matches into
-# **weights** that add up to 1, and the answer is the mean of the values by these weights:
+# The match of a query $q$ and a key $k_j$ is their dot product: large when they point the same way. Softmax (chapter 03) turns all matches
+# into **weights** that add up to 1, and the answer is the mean of the values by these weights:
 #
 # $$ w_j = \frac{e^{\beta\, q \cdot k_j}}{\sum_i e^{\beta\, q \cdot k_i}}, \qquad \text{answer} = \sum_j w_j\, v_j . $$
 #
@@ -120,23 +122,25 @@ for sharpness in (0.0, 1.0, 3.0, 30.0):
     print(f"sharpness {sharpness:4.0f}: {shown}")
 
 # %% [markdown] lang="en"
-# With sharpness 0 the answer is the plain mean of everything; with 30 it is the ordinary look-up, "dogs" and nothing else. In between it is a
-# mixture, and how sharp it should be can be learnt as well: a query twice as long is twice as sharp. From now on $\beta$ is part of the query.
+# With sharpness 0 the answer is the plain mean of everything; with 30 it is the ordinary look-up, "dogs" and nothing else. In between it is
+# a mixture, and how sharp it should be can be learnt as well: a query twice as long is twice as sharp. From now on $\beta$ is part of the
+# query.
 #
-# Two things attention is **not**. It is not "the importance of each word in the sentence", as one of the source articles has it: a weight belongs to
-# a *pair*, and what matters to "they" need not matter to "bored". And nothing is *found out* by the softmax. All the wit is in how queries and keys
-# are made, and that is what training has to learn.
+# Two things attention is **not**. It is not "the importance of each word in the sentence", as one of the source articles has it: a weight
+# belongs to a *pair*, and what matters to "they" need not matter to "bored". And nothing is *found out* by the softmax. All the wit is in
+# how queries and keys are made, and that is what training has to learn.
 
 # %% [markdown] lang="en"
 # ## 2 · Two ways to score
 #
-# When attention was new (Bahdanau, Cho and Bengio, 2015, for translation), a small network judged each pair of query and key. Each side has a matrix
-# of its own, the two are added, squashed, and weighed:
+# When attention was new (Bahdanau, Cho and Bengio, 2015, for translation), a small network judged each pair of query and key. Each side has
+# a matrix of its own, the two are added, squashed, and weighed:
 #
 # $$ \text{score}(q, k) = v \cdot \tanh(q\,W_q + k\,W_k) . $$
 #
-# This is called **additive** attention. For Tq queries and Tk keys there are Tq · Tk pairs, and you want all scores at once, in a table with a row for
-# each query. The way to make pairs without a loop: give one side an axis of length 1 where the other has its own, and let broadcasting do the rest.
+# This is called **additive** attention. For Tq queries and Tk keys there are Tq · Tk pairs, and you want all scores at once, in a table
+# with a row for each query. The way to make pairs without a loop: give one side an axis of length 1 where the other has its own, and let
+# broadcasting do the rest.
 
 
 # %% exercise="additive_scores" minutes=8 level=1
@@ -163,12 +167,12 @@ check("attention.additive_scores", additive_scores)
 # %% [markdown] lang="en"
 # <details><summary>"The size of tensor a (3) must match the size of tensor b (5)"</summary>
 #
-# (3, U) and (5, U) do not broadcast; (3, 1, U) and (1, 5, U) do, and give (3, 5, U). <code>t.unsqueeze(-2)</code> puts an axis of length 1 before the
-# last one, however many axes there are.
+# (3, U) and (5, U) do not broadcast; (3, 1, U) and (1, 5, U) do, and give (3, 5, U). <code>t.unsqueeze(-2)</code> puts an axis of length 1
+# before the last one, however many axes there are.
 # </details>
 #
-# The other way is what we had: the **dot product** of query and key. No parameters, and for all pairs it is a single matrix product, $Q K^\top$, with
-# the queries as rows of $Q$ and the keys as rows of $K$. What does that save?
+# The other way is what we had: the **dot product** of query and key. No parameters, and for all pairs it is a single matrix product, $Q
+# K^\top$, with the queries as rows of $Q$ and the keys as rows of $K$. What does that save?
 
 # %%
 query, key = torch.randn(256, 64), torch.randn(256, 64)
@@ -185,8 +189,9 @@ for name, seconds in clocks.items():
 print(f"numbers under the tanh at once: {256 * 256 * 64:,}")
 
 # %% [markdown] lang="en"
-# The additive score needs a number for each pair *and* each hidden unit, and a tanh of each. The dot product is what processors do best. This, and not
-# any lack of quality, is why nearly everyone uses it today. It has one weakness, though, and the remedy is the root in the formula.
+# The additive score needs a number for each pair *and* each hidden unit, and a tanh of each. The dot product is what processors do best.
+# This, and not any lack of quality, is why nearly everyone uses it today. It has one weakness, though, and the remedy is the root in the
+# formula.
 
 # %% [markdown] lang="en"
 # ## 3 · Why divide by √D?
@@ -195,10 +200,12 @@ print(f"numbers under the tanh at once: {256 * 256 * 64:,}")
 #
 # $$ \text{Attention}(Q, K, V) = \text{softmax}\!\left(\frac{Q K^\top}{\sqrt{D}}\right) V , $$
 #
-# where $D$ is the width of queries and keys (the paper writes $d_k$). One of the source articles prints it **without** the root. Does it matter?
+# where $D$ is the width of queries and keys (the paper writes $d_k$). One of the source articles prints it **without** the root. Does it
+# matter?
 #
-# A dot product adds up $D$ products. Let the numbers of $q$ and $k$ be independent, with mean 0 and variance 1. Then each product has mean 0 and
-# variance 1 as well, and the variances of independent numbers add up. **Predict:** for $D = 64$, what is the standard deviation of $q \cdot k$?
+# A dot product adds up $D$ products. Let the numbers of $q$ and $k$ be independent, with mean 0 and variance 1. Then each product has mean
+# 0 and variance 1 as well, and the variances of independent numbers add up. **Predict:** for $D = 64$, what is the standard deviation of $q
+# \cdot k$?
 
 # %% predict="score_spread"
 # A number. (The variance of a sum of 64 independent numbers of variance 1, and then its root.)
@@ -216,9 +223,9 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
-# So raw scores grow like $\sqrt D$, and a softmax of large numbers is nearly a look-up: one weight near 1, all others near 0. That would be fine if
-# the one were the right one. Before training it is a random one, and the slopes are gone. The slope of $w_j$ with respect to its own score is
-# $w_j(1 - w_j)$, which vanishes at both ends. Here are 32 random keys, for several widths:
+# So raw scores grow like $\sqrt D$, and a softmax of large numbers is nearly a look-up: one weight near 1, all others near 0. That would be
+# fine if the one were the right one. Before training it is a random one, and the slopes are gone. The slope of $w_j$ with respect to its
+# own score is $w_j(1 - w_j)$, which vanishes at both ends. Here are 32 random keys, for several widths:
 
 # %%
 print("             not divided                    divided by √D")
@@ -234,21 +241,23 @@ for width in (4, 16, 64, 256, 1024):
     print(line)
 
 # %% [markdown] lang="en"
-# *Spread* is the standard deviation of the scores, *largest* the mean of the largest of 32 weights, *slopes* the sum of the $w_j (1 - w_j)$. On the
-# right nothing depends on the width any more, and that is all the root is for: widths can be changed without changing how sharp a fresh network
-# looks. It has to be the root of the width of what is **multiplied**. Section 6 meets a program that takes the width of something else.
+# *Spread* is the standard deviation of the scores, *largest* the mean of the largest of 32 weights, *slopes* the sum of the $w_j (1 -
+# w_j)$. On the right nothing depends on the width any more, and that is all the root is for: widths can be changed without changing how
+# sharp a fresh network looks. It has to be the root of the width of what is **multiplied**. Section 6 meets a program that takes the width
+# of something else.
 #
-# (An honest word: in a small network with `nn.Linear`'s small first weights the scores start small anyway, and training can make up for a missing
-# factor. The root is there so that nobody has to hope for that.)
+# (An honest word: in a small network with `nn.Linear`'s small first weights the scores start small anyway, and training can make up for a
+# missing factor. The root is there so that nobody has to hope for that.)
 
 # %% [markdown] lang="en"
 # ## 4 · Attention, with a mask
 #
-# Not every query may look at every key. Two reasons are common. Sentences of a batch have different lengths, and the shorter ones are filled up with
-# **padding**, which is nobody's word. And a model that predicts the next word must not see it: that is the **causal** mask of section 5.
+# Not every query may look at every key. Two reasons are common. Sentences of a batch have different lengths, and the shorter ones are
+# filled up with **padding**, which is nobody's word. And a model that predicts the next word must not see it: that is the **causal** mask
+# of section 5.
 #
-# A **mask** is a table of True and False, a row for each query, a column for each key. Throughout this course **True means "may attend"**. Say
-# that sentence aloud whenever you use a mask, because the world is divided:
+# A **mask** is a table of True and False, a row for each query, a column for each key. Throughout this course **True means "may attend"**.
+# Say that sentence aloud whenever you use a mask, because the world is divided:
 #
 # | where | True means |
 # | --- | --- |
@@ -257,11 +266,12 @@ for width in (4, 16, 64, 256, 1024):
 # | Hugging Face's `attention_mask` (1 and 0) | may attend (1) |
 # | a mask of numbers, in both of torch's | is added to the scores: 0 may, -inf may not |
 #
-# The mask acts **before** the softmax: a hidden place gets a score so low that its exponential is 0, and the others share the whole. (Setting hidden
-# *weights* to 0 after the softmax leaves a row that no longer adds up to 1. Setting hidden *scores* to 0 hides nothing: $e^0 = 1$.)
+# The mask acts **before** the softmax: a hidden place gets a score so low that its exponential is 0, and the others share the whole.
+# (Setting hidden *weights* to 0 after the softmax leaves a row that no longer adds up to 1. Setting hidden *scores* to 0 hides nothing:
+# $e^0 = 1$.)
 #
-# What if a query may look at nothing at all? It happens: a padded query, or an empty document. A softmax over nothing is 0/0. We agree, as torch's own
-# kernel does today, that such a query gets **zeros**.
+# What if a query may look at nothing at all? It happens: a padded query, or an empty document. A softmax over nothing is 0/0. We agree, as
+# torch's own kernel does today, that such a query gets **zeros**.
 
 
 # %% exercise="attention" minutes=12 level=2
@@ -294,20 +304,20 @@ check("attention.attention", attention)
 # %% [markdown] lang="en"
 # <details><summary>How do I hide a score?</summary>
 #
-# <code>scores.masked_fill(~mask, low)</code> gives a copy with <code>low</code> where the mask is False (<code>~</code> turns True and False round).
-# For <code>low</code> take <code>torch.finfo(scores.dtype).min</code>, the lowest finite number.
+# <code>scores.masked_fill(~mask, low)</code> gives a copy with <code>low</code> where the mask is False (<code>~</code> turns True and
+# False round). For <code>low</code> take <code>torch.finfo(scores.dtype).min</code>, the lowest finite number.
 # </details>
 # <details><summary>An empty row gets equal weights</summary>
 #
-# If all scores of a row are the same, however low, softmax shares evenly. A second <code>masked_fill(~mask, 0.0)</code>, on the weights, changes
-# nothing in other rows and makes this one zeros.
+# If all scores of a row are the same, however low, softmax shares evenly. A second <code>masked_fill(~mask, 0.0)</code>, on the weights,
+# changes nothing in other rows and makes this one zeros.
 # </details>
 #
 # ### The NaN that nobody sees
 #
-# The usual way to hide a score is to *add* a mask of 0 and -inf. A row of -inf alone then becomes NaN, and the usual remedy is `nan_to_num`, which
-# writes 0 over it. The output is right. And after the next step of training **all** weights of the network are NaN. Here is why, in the smallest
-# case:
+# The usual way to hide a score is to *add* a mask of 0 and -inf. A row of -inf alone then becomes NaN, and the usual remedy is
+# `nan_to_num`, which writes 0 over it. The output is right. And after the next step of training **all** weights of the network are NaN.
+# Here is why, in the smallest case:
 
 # %%
 scores = torch.zeros(2, requires_grad=True)
@@ -317,9 +327,9 @@ weights.sum().backward()
 print("weights:", weights.tolist(), "  slopes of the scores:", scores.grad.tolist())
 
 # %% [markdown] lang="en"
-# `nan_to_num` sends the slope 0 back through the places that it wrote over. But the softmax behind it multiplies what comes by its own weights, which
-# *are* NaN, and 0 times NaN is NaN. What has once been NaN on the way forward cannot be repaired further on: it must never come into being. **Mend
-# the program.**
+# `nan_to_num` sends the slope 0 back through the places that it wrote over. But the softmax behind it multiplies what comes by its own
+# weights, which *are* NaN, and 0 times NaN is NaN. What has once been NaN on the way forward cannot be repaired further on: it must never
+# come into being. **Mend the program.**
 
 
 # %% exercise="mend_empty_rows" minutes=8 level=2
@@ -354,19 +364,19 @@ check("attention.mend_empty_rows", mend_empty_rows)
 # %% [markdown] lang="en"
 # <details><summary>Does it have to be a finite number?</summary>
 #
-# No. <code>masked_fill</code> with -inf, and <code>nan_to_num</code> after the softmax, works as well: <code>masked_fill</code> sends no slope back
-# to what it overwrote, so the NaN stops there. An addition lets it through. It is the narrower bridge, though: the NaN is there, and everything
-# depends on what stands before it.
+# No. <code>masked_fill</code> with -inf, and <code>nan_to_num</code> after the softmax, works as well: <code>masked_fill</code> sends no
+# slope back to what it overwrote, so the NaN stops there. An addition lets it through. It is the narrower bridge, though: the NaN is there,
+# and everything depends on what stands before it.
 # </details>
 
 # %% [markdown] lang="en"
 # ## 5 · No looking ahead
 #
-# A model that writes text predicts each token from those before it. In training, all tokens of a sentence go through at once, and a **causal mask**
-# hides from each what comes after it: a triangle.
+# A model that writes text predicts each token from those before it. In training, all tokens of a sentence go through at once, and a
+# **causal mask** hides from each what comes after it: a triangle.
 #
-# In use there is another case. Tokens come one after the other, and the keys and values of the old ones are kept (a *cache*; chapter 12 builds one).
-# The queries are then only the **newest** tokens, fewer than the keys. With 4 old tokens and 3 new ones:
+# In use there is another case. Tokens come one after the other, and the keys and values of the old ones are kept (a *cache*; chapter 12
+# builds one). The queries are then only the **newest** tokens, fewer than the keys. With 4 old tokens and 3 new ones:
 
 # %%
 newest = torch.tensor(
@@ -407,9 +417,9 @@ def causal_mask(num_queries, num_keys):
 check("attention.causal_mask", causal_mask)
 
 # %% [markdown] lang="en"
-# torch offers to do this for you: `F.scaled_dot_product_attention(query, key, value, is_causal=True)`. Its documentation says how: the mask is
-# `torch.ones(Tq, Tk).tril()`, with no diagonal given. Read that line again. **Predict:** one new token comes after 4 old ones, so there is 1 query and
-# there are 5 keys. How many keys does `is_causal=True` let it see?
+# torch offers to do this for you: `F.scaled_dot_product_attention(query, key, value, is_causal=True)`. Its documentation says how: the mask
+# is `torch.ones(Tq, Tk).tril()`, with no diagonal given. Read that line again. **Predict:** one new token comes after 4 old ones, so there
+# is 1 query and there are 5 keys. How many keys does `is_causal=True` let it see?
 
 # %% predict="is_causal"
 # A whole number. (Which entries of a table with one row does tril() keep?)
@@ -428,8 +438,8 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
-# The newest token sees only the oldest. No error, no warning; the model writes nonsense from the second token on, or merely somewhat worse than it
-# should, if its cache is read in longer pieces. **Mend the program:**
+# The newest token sees only the oldest. No error, no warning; the model writes nonsense from the second token on, or merely somewhat worse
+# than it should, if its cache is read in longer pieces. **Mend the program:**
 
 
 # %% exercise="mend_next_tokens" minutes=5 level=2
@@ -452,20 +462,20 @@ check("attention.mend_next_tokens", mend_next_tokens)
 # %% [markdown] lang="en"
 # ## 6 · A sentence that looks at itself
 #
-# Where do queries, keys and values come from? From the words. Each word is a vector $x_t$, and three learnt maps make of it what it asks for, what it
-# offers, and what it says:
+# Where do queries, keys and values come from? From the words. Each word is a vector $x_t$, and three learnt maps make of it what it asks
+# for, what it offers, and what it says:
 #
 # $$ Q = X W_Q, \qquad K = X W_K, \qquad V = X W_V . $$
 #
-# If all three come from the same sentence, that is **self-attention**. If the queries come from one sequence and keys and values from another, as in
-# a translation that looks at its source, it is **cross-attention**. The formula is the same. One article describes the formula rightly, but calls $Q$
-# a vector; it is a table with a query in each row, and another gives no $W_Q, W_K, W_V$ at all. Without them a word would mostly attend to itself: nothing
-# matches a vector better than the vector itself, among vectors of its length.
+# If all three come from the same sentence, that is **self-attention**. If the queries come from one sequence and keys and values from
+# another, as in a translation that looks at its source, it is **cross-attention**. The formula is the same. One article describes the
+# formula rightly, but calls $Q$ a vector; it is a table with a query in each row, and another gives no $W_Q, W_K, W_V$ at all. Without them
+# a word would mostly attend to itself: nothing matches a vector better than the vector itself, among vectors of its length.
 #
 # ### A program to mend
 #
-# One of the source articles has a class for it. Here it is in our words (theirs also uses NumPy without importing it). It runs, and all is well as
-# long as `inputs` equals `outputs`. **Two widths are the wrong ones.**
+# One of the source articles has a class for it. Here it is in our words (theirs also uses NumPy without importing it). It runs, and all is
+# well as long as `inputs` equals `outputs`. **Two widths are the wrong ones.**
 
 
 # %% exercise="SelfAttention" minutes=8 level=2
@@ -501,14 +511,14 @@ class SelfAttention(nn.Module):
 check("attention.SelfAttention", SelfAttention)
 
 # %% [markdown] lang="en"
-# The last map raises an error as soon as somebody uses other widths. The root never does: the scores are merely too small or too large, by a constant
-# factor, and training gets a little harder. Of the two, it is the one that survives for years.
+# The last map raises an error as soon as somebody uses other widths. The root never does: the scores are merely too small or too large, by
+# a constant factor, and training gets a little harder. Of the two, it is the one that survives for years.
 #
 # ### What self-attention cannot see
 #
 # "Dog bites man" and "man bites dog" have the same words. Let a sentence of five vectors go through a self-attention, without a mask. Then
-# shuffle the five vectors, send them through the same network, and put its five outputs back into the old order. **Predict:** how large is the largest
-# difference from the first outputs?
+# shuffle the five vectors, send them through the same network, and put its five outputs back into the old order. **Predict:** how large is
+# the largest difference from the first outputs?
 
 # %% predict="shuffle"
 # A number. (Does any step of the formula know at which place of the table a key stands?)
@@ -534,20 +544,22 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
-# Self-attention treats a sentence as a **bag of words**: its property is called *permutation equivariance*. So it is not enough to say, as the articles
-# do, that it captures long-range dependencies. It reaches any distance in one step because distance does not exist for it. If order matters,
-# somebody has to tell it where each word stands; chapter 09 does so, and a causal mask does it a little, since each row then sees another set.
+# Self-attention treats a sentence as a **bag of words**: its property is called *permutation equivariance*. So it is not enough to say, as
+# the articles do, that it captures long-range dependencies. It reaches any distance in one step because distance does not exist for it. If
+# order matters, somebody has to tell it where each word stands; chapter 09 does so, and a causal mask does it a little, since each row then
+# sees another set.
 
 # %% [markdown] lang="en"
 # ## 7 · Several heads
 #
-# One row of weights is one mixture. If "they" needs to look at "dogs" (who?) and at "bored" (what about them?), a single row must average the two. So
-# do several look-ups side by side, the **heads**, each in a narrow space of its own. With model width $W$ and $H$ heads, each has width $D = W / H$:
+# One row of weights is one mixture. If "they" needs to look at "dogs" (who?) and at "bored" (what about them?), a single row must average
+# the two. So do several look-ups side by side, the **heads**, each in a narrow space of its own. With model width $W$ and $H$ heads, each
+# has width $D = W / H$:
 #
 # $$ \text{head}_h = \text{Attention}(X W_Q^h,\; X W_K^h,\; X W_V^h), \qquad \text{output} = [\text{head}_1, \dots, \text{head}_H]\, W_O . $$
 #
-# In code the H narrow maps stand side by side in one wide map, `nn.Linear(W, W)`, whose output is then cut: numbers $hD$ to $(h+1)D$ of each token
-# belong to head $h$. To do all heads at once, their axis must stand where a batch axis would:
+# In code the H narrow maps stand side by side in one wide map, `nn.Linear(W, W)`, whose output is then cut: numbers $hD$ to $(h+1)D$ of
+# each token belong to head $h$. To do all heads at once, their axis must stand where a batch axis would:
 #
 # (B, T, W) → *cut* → (B, T, H, D) → *exchange two axes* → (B, H, T, D).
 #
@@ -559,8 +571,8 @@ print("head 0, cut and exchanged:", numbered.view(1, 3, 2, 2).transpose(1, 2)[0,
 print("head 0, viewed at once:   ", numbered.view(1, 2, 3, 2)[0, 0].tolist())
 
 # %% [markdown] lang="en"
-# Head 0 should hold the first two numbers of each of the three tokens. In the second line it holds all of token 0 and half of token 1. Write the
-# module; your `attention` does the rest.
+# Head 0 should hold the first two numbers of each of the three tokens. In the second line it holds all of token 0 and half of token 1.
+# Write the module; your `attention` does the rest.
 
 
 # %% exercise="MultiHeadAttention" minutes=20 level=3
@@ -605,16 +617,16 @@ check("attention.MultiHeadAttention", MultiHeadAttention)
 # %% [markdown] lang="en"
 # <details><summary>"view size is not compatible with input tensor's size and stride"</summary>
 #
-# After <code>transpose</code> the numbers lie in memory in their old order, and <code>view</code> cannot join the axes. <code>flatten(2)</code> or
-# <code>reshape</code> copy where they must.
+# After <code>transpose</code> the numbers lie in memory in their old order, and <code>view</code> cannot join the axes.
+# <code>flatten(2)</code> or <code>reshape</code> copy where they must.
 # </details>
 # <details><summary>Only "finite slopes" fails</summary>
 #
 # A NaN comes into being in an empty row and is written over afterwards. See section 4.
 # </details>
 #
-# **Measured: is it torch's?** `nn.MultiheadAttention` keeps the weights of query, key and value in one matrix, one below the other. Copy them, and
-# compare values and gradients, with a mask. Mind the polarity!
+# **Measured: is it torch's?** `nn.MultiheadAttention` keeps the weights of query, key and value in one matrix, one below the other. Copy
+# them, and compare values and gradients, with a mask. Mind the polarity!
 
 # %%
 torch.manual_seed(0)
@@ -646,13 +658,13 @@ print(
 )
 
 # %% [markdown] lang="en"
-# The number of parameters does not depend on the number of heads: four matrices of $W \times W$ and four biases, however they are cut. More heads are
-# narrower heads.
+# The number of parameters does not depend on the number of heads: four matrices of $W \times W$ and four biases, however they are cut. More
+# heads are narrower heads.
 #
 # ### Look at some
 #
-# Type a sentence (and press Enter). The heads of this figure are **set by hand**, not learnt: each says in a few lines what its queries ask for and
-# its keys offer (`course_lib/interactive/attention_maps.py`), and everything else is what you have written. Things to try:
+# Type a sentence (and press Enter). The heads of this figure are **set by hand**, not learnt: each says in a few lines what its queries ask
+# for and its keys offer (`course_lib/interactive/attention_maps.py`), and everything else is what you have written. Things to try:
 #
 # - "long words" is the one head whose rows are all alike. It alone could be called "the importance of each word".
 # - "random weights" is what training starts from. Multiply its scores by 4, which is about what leaving out the √ would do at D = 16.
@@ -665,9 +677,9 @@ show(attention_maps())
 # %% [markdown] lang="en"
 # ## 8 · A task that one vector cannot do
 #
-# Attention was invented because translations got worse with length: the encoder had to squeeze a sentence of any length into *one* vector (chapter
-# 07), and the decoder had nothing else to go by. Here is the smallest task of that kind. T cards lie in a row, shuffled. On each stand a number and a
-# letter. Read the letters in the order of the numbers.
+# Attention was invented because translations got worse with length: the encoder had to squeeze a sentence of any length into *one* vector
+# (chapter 07), and the decoder had nothing else to go by. Here is the smallest task of that kind. T cards lie in a row, shuffled. On each
+# stand a number and a letter. Read the letters in the order of the numbers.
 
 # %%
 sample = cards(rows=1, length=8, seed=3)
@@ -680,8 +692,8 @@ print(
 print("answer: ", "  ".join(LETTERS[c] for c in sample.answers[0]))
 
 # %% [markdown] lang="en"
-# Like a translator, the reader has to find, for each step of its answer, the place of the input that belongs to it, and the place is another one in
-# each row. That is called an **alignment**. Nobody will tell it the alignment; it is shown only cards and answers.
+# Like a translator, the reader has to find, for each step of its answer, the place of the input that belongs to it, and the place is
+# another one in each row. That is called an **alignment**. Nobody will tell it the alignment; it is shown only cards and answers.
 #
 # Two networks. Both make a vector of each card, from a learnt vector for its number and one for its letter. Then,
 #
@@ -798,12 +810,12 @@ show_static(
 )
 
 # %% [markdown] lang="en"
-# Attention reads everything, at every length. The fixed vector reads two cards, nearly reads four, and is lost with sixteen. Nothing in principle keeps 64 numbers
-# from holding 16 letters; but they must be packed and unpacked, and gradient descent does not find out how, not in this time. (With
-# `COURSE_SIZE=full` it gets five times as many steps.) With attention nothing has to be packed.
+# Attention reads everything, at every length. The fixed vector reads two cards, nearly reads four, and is lost with sixteen. Nothing in
+# principle keeps 64 numbers from holding 16 letters; but they must be packed and unpacked, and gradient descent does not find out how, not
+# in this time. (With `COURSE_SIZE=full` it gets five times as many steps.) With attention nothing has to be packed.
 #
-# And the alignment? It was never shown. Here is what the trained reader looks at, for 8 cards it has not seen; a frame marks the card that it *should* look
-# at.
+# And the alignment? It was never shown. Here is what the trained reader looks at, for 8 cards it has not seen; a frame marks the card that
+# it *should* look at.
 
 # %% train
 reader, row = readers["AttentionReader", 8, 0], cards(1, 8, seed=77)
@@ -835,10 +847,12 @@ print(f"16 cards: the largest weight lies on the right card in {np.mean(hits):.1
 print(f"which gets {np.mean(mass):.1%} of all weight on average (guessing: {1 / 16:.1%})")
 
 # %% [markdown] lang="en"
-# Here one may say that the weights *explain* the answer, because we know the right alignment and can count. Elsewhere one should be careful: in a deep
-# network a place may hold what came from anywhere, and a large weight on a small value moves nothing. Chapter 17 measures what attention maps explain.
+# Here one may say that the weights *explain* the answer, because we know the right alignment and can count. Elsewhere one should be
+# careful: in a deep network a place may hold what came from anywhere, and a large weight on a small value moves nothing. Chapter 17
+# measures what attention maps explain.
 #
-# Try a word of your own. It needs no more cards than the reader knows numbers, and it may have fewer: attention does not care how many there are.
+# Try a word of your own. It needs no more cards than the reader knows numbers, and it may have fewer: attention does not care how many
+# there are.
 
 
 # %% train
@@ -859,9 +873,9 @@ read_word("attention")
 # %% [markdown] lang="en"
 # ## 9 · What it costs
 #
-# Every query meets every key: $T^2$ scores for a sentence of T tokens, each a sum of D products. Twice the length, four times the work. And the table
-# of weights has to be kept for the way back. **Predict:** 4,096 tokens, 8 heads, one sentence, float32 (4 bytes a number). How large is the table, in MiB
-# ($2^{20}$ bytes)?
+# Every query meets every key: $T^2$ scores for a sentence of T tokens, each a sum of D products. Twice the length, four times the work. And
+# the table of weights has to be kept for the way back. **Predict:** 4,096 tokens, 8 heads, one sentence, float32 (4 bytes a number). How
+# large is the table, in MiB ($2^{20}$ bytes)?
 
 # %% predict="table_size"
 # A number of MiB. (4096 = 2**12.)
@@ -878,9 +892,9 @@ predict.reveal(
 # %% [markdown] lang="en"
 # ### Without the table
 #
-# Must the table exist? The answer to a query is a mean, and a mean can be computed while the numbers come in. The difficulty is the softmax, which
-# wants the largest score before it starts. Here is the idea that made long texts affordable: keep the largest score **so far**, and when a larger one turns up,
-# shrink what has been added up. For each query keep three things:
+# Must the table exist? The answer to a query is a mean, and a mean can be computed while the numbers come in. The difficulty is the
+# softmax, which wants the largest score before it starts. Here is the idea that made long texts affordable: keep the largest score **so
+# far**, and when a larger one turns up, shrink what has been added up. For each query keep three things:
 #
 # | name | shape | after some of the keys |
 # | --- | --- | --- |
@@ -888,8 +902,8 @@ predict.reveal(
 # | `total` | (..., Tq) | $\sum_j e^{s_j - m}$ over the keys so far |
 # | `mixed` | (..., Tq, Dv) | $\sum_j e^{s_j - m}\, v_j$ over the keys so far |
 #
-# When a new block of keys brings the maximum to $m'$, everything that was taken relative to $m$ is multiplied by $e^{m - m'}$, and the block's own share is added. At
-# the end, `mixed / total` is the attention. Before the first block, $m = -\infty$ and both sums are 0.
+# When a new block of keys brings the maximum to $m'$, everything that was taken relative to $m$ is multiplied by $e^{m - m'}$, and the
+# block's own share is added. At the end, `mixed / total` is the attention. Before the first block, $m = -\infty$ and both sums are 0.
 
 
 # %% exercise="absorb" minutes=20 level=3
@@ -948,14 +962,15 @@ worst = max((a - b).abs().max() / a.abs().max() for a, b in zip(*slopes, strict=
 print(f"their slopes: largest difference {worst:.1e} of the largest slope")
 
 # %% [markdown] lang="en"
-# On a GPU this is called **FlashAttention** (Dao et al., 2022): the blocks are small enough for the fast memory next to the arithmetic, and the table
-# never travels. torch's `scaled_dot_product_attention` does the like, on the processor too. On the way back it computes the scores once more, from the maximum and the sum that it
-# kept: more arithmetic, less memory.
+# On a GPU this is called **FlashAttention** (Dao et al., 2022): the blocks are small enough for the fast memory next to the arithmetic, and
+# the table never travels. torch's `scaled_dot_product_attention` does the like, on the processor too. On the way back it computes the
+# scores once more, from the maximum and the sum that it kept: more arithmetic, less memory.
 #
 # ### Measured: 64 to 4,096 tokens
 #
-# Forward and backward, one head of width 64: the time, and the bytes that autograd keeps for the way back (inputs included). On a log-log plot a power law is a
-# straight line whose slope is the exponent, so we fit one through the lengths from 512 on, where the fixed costs no longer count.
+# Forward and backward, one head of width 64: the time, and the bytes that autograd keeps for the way back (inputs included). On a log-log
+# plot a power law is a straight line whose slope is the exponent, so we fit one through the lengths from 512 on, where the fixed costs no
+# longer count.
 
 # %% train
 tokens = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -1003,12 +1018,28 @@ show_static(
 )
 
 # %% [markdown] lang="en"
-# The **memory** of the kernel grows with the length alone, that of the formula with its square. The **time** of both grows with the square in the end: the kernel
-# is faster by a factor, not by a power. No trick of bookkeeping avoids looking at $T^2$ pairs; who wants to must leave some out, or compute something else.
+# What is kept is not yet all that is in use. A benchmark of the course (`benchmarks/attention.py`) has watched the process itself; here are
+# its stored figures:
+
+# %%
+costs = stored("cpu")
+print(f"{costs.machine}, {costs.date}; {costs.shape}")
+for way in ("formula", "kernel"):
+    most = costs.peak_bytes[way][-1] / 2**20
+    exponent = costs.law("peak_bytes", way).exponent
+    print(
+        f"{way}: at most {most:.0f} MiB in use at {costs.tokens[-1]:,} tokens, growing like T^{exponent:.2f}"
+    )
+
+# %% [markdown] lang="en"
+# The **memory** of the kernel grows with the length alone, that of the formula with its square. The **time** of both grows with the square
+# in the end: the kernel is faster by a factor, not by a power. No trick of bookkeeping avoids looking at $T^2$ pairs; who wants to must
+# leave some out, or compute something else.
 #
-# Is attention "more efficient" than a recurrent network, as one of the articles says? Count the multiplications for T tokens of width W: recurrence takes about
-# $T W^2$, attention's scores and mixtures $2 T^2 W$, besides its maps. So for sentences shorter than the width attention is cheaper, for long ones dearer. What it has in any case: all
-# tokens at once, where recurrence must go step by step, and one step between any two words.
+# Is attention "more efficient" than a recurrent network, as one of the articles says? Count the multiplications for T tokens of width W:
+# recurrence takes about $T W^2$, attention's scores and mixtures $2 T^2 W$, besides its maps. So for sentences shorter than the width
+# attention is cheaper, for long ones dearer. What it has in any case: all tokens at once, where recurrence must go step by step, and one
+# step between any two words.
 
 # %% [markdown] lang="en"
 # ## Common mistakes, by symptom
@@ -1031,35 +1062,40 @@ show_static(
 # %% [markdown] lang="en"
 # ## Questions from the source articles
 #
-# **Is the input turned into "a vector of fixed length"?** One article begins its Transformer so. No: each token becomes a vector, so a sentence of T tokens becomes T
-# vectors, and longer sentences become more of them. A vector of fixed length for the whole sentence is what attention *did away with*; section 8 shows the difference.
+# **Is the input turned into "a vector of fixed length"?** One article begins its Transformer so. No: each token becomes a vector, so a
+# sentence of T tokens becomes T vectors, and longer sentences become more of them. A vector of fixed length for the whole sentence is what
+# attention *did away with*; section 8 shows the difference.
 #
-# **Does self-attention compute "the importance of each word"?** The same article. It computes, for each word, how much it takes from every other: a table, not a list. Only a
-# head whose queries are all the same gives a list.
+# **Does self-attention compute "the importance of each word"?** The same article. It computes, for each word, how much it takes from every
+# other: a table, not a list. Only a head whose queries are all the same gives a list.
 #
-# **Are the weights multiplied with the input?** In its text, yes; in its formula, with $V$. The formula is right: values are a learnt map of the input. Keys say how a word wants to be found,
-# values what it has to say, and those may differ.
+# **Are the weights multiplied with the input?** In its text, yes; in its formula, with $V$. The formula is right: values are a learnt map
+# of the input. Keys say how a word wants to be found, values what it has to say, and those may differ.
 #
-# **Is softmax($QK^\top$) enough?** You measured it: at width 64 the raw scores have a spread of 8. The root keeps the start of training independent of the width.
+# **Is softmax($QK^\top$) enough?** You measured it: at width 64 the raw scores have a spread of 8. The root keeps the start of training
+# independent of the width.
 #
-# **What does the softmax normalise?** One article says: the inner products of query and key, so that the weights are divided up. Right, and to be added: along the keys, for each query on its own.
+# **What does the softmax normalise?** One article says: the inner products of query and key, so that the weights are divided up. Right, and
+# to be added: along the keys, for each query on its own.
 #
-# **Is multi-head attention "several self-attentions combined"?** Nearly. Each has its own maps to a narrower space, which the article leaves out of its formula, and their results are joined and mapped once
-# more. Without maps of their own all heads would be the same.
+# **Is multi-head attention "several self-attentions combined"?** Nearly. Each has its own maps to a narrower space, which the article
+# leaves out of its formula, and their results are joined and mapped once more. Without maps of their own all heads would be the same.
 #
-# **Does attention capture long-range dependencies?** It gives every pair of words a path of one step. Whether the model learns to use it is another matter, and without positions it does not know
-# what is long-range.
+# **Does attention capture long-range dependencies?** It gives every pair of words a path of one step. Whether the model learns to use it is
+# another matter, and without positions it does not know what is long-range.
 
 # %% [markdown] lang="en"
 # ## Bonus: with a mask, in blocks
 #
-# (Not graded.) Give `absorb` a causal mask. A block that lies wholly in the future can be skipped, one wholly in the past needs no mask; only those on the diagonal do. About
-# how much of the work does that save for a long text? And what happens to the maximum of a row that has seen nothing yet?
+# (Not graded.) Give `absorb` a causal mask. A block that lies wholly in the future can be skipped, one wholly in the past needs no mask;
+# only those on the diagonal do. About how much of the work does that save for a long text? And what happens to the maximum of a row that
+# has seen nothing yet?
 #
 # <details><summary>An answer</summary>
 #
-# Nearly half: of the table only the lower triangle remains, and the blocks on the diagonal. A row that has seen nothing has maximum -inf; if the block's maximum is -inf as well, the shrinking factor is exp(-inf + inf),
-# which is NaN. Skip the block, or put a finite lowest number in place of -inf.
+# Nearly half: of the table only the lower triangle remains, and the blocks on the diagonal. A row that has seen nothing has maximum -inf;
+# if the block's maximum is -inf as well, the shrinking factor is exp(-inf + inf), which is NaN. Skip the block, or put a finite lowest
+# number in place of -inf.
 # </details>
 
 # %%
@@ -1068,9 +1104,11 @@ show_static(
 # %% [markdown] lang="en"
 # ## What you have now
 #
-# Every piece lives on in `course_lib.attention` (`scores`, `masks`, `scaled`, `multihead`, `streaming`), where the layer calls torch's kernel. **Next:** chapter 09 puts attention,
-# positions, normalisation and a small network together, many layers deep: the Transformer.
+# Every piece lives on in `course_lib.attention` (`scores`, `masks`, `scaled`, `multihead`, `streaming`), where the layer calls torch's
+# kernel. **Next:** chapter 09 puts attention, positions, normalisation and a small network together, many layers deep: the Transformer.
 #
-# *Further reading:* Bahdanau, Cho & Bengio, "Neural machine translation by jointly learning to align and translate", ICLR (2015). Luong, Pham & Manning, "Effective approaches to attention-based neural machine
-# translation", EMNLP (2015). Vaswani et al., "Attention is all you need", NeurIPS (2017). Milakov & Gimelshein, "Online normalizer calculation for softmax" (2018). Dao et al., "FlashAttention", NeurIPS (2022).
-# Jain & Wallace, "Attention is not explanation", NAACL (2019), and Wiegreffe & Pinter, "Attention is not not explanation", EMNLP (2019).
+# *Further reading:* Bahdanau, Cho & Bengio, "Neural machine translation by jointly learning to align and translate", ICLR (2015). Luong,
+# Pham & Manning, "Effective approaches to attention-based neural machine translation", EMNLP (2015). Vaswani et al., "Attention is all you
+# need", NeurIPS (2017). Milakov & Gimelshein, "Online normalizer calculation for softmax" (2018). Dao et al., "FlashAttention", NeurIPS
+# (2022). Jain & Wallace, "Attention is not explanation", NAACL (2019), and Wiegreffe & Pinter, "Attention is not not explanation", EMNLP
+# (2019).
