@@ -122,7 +122,7 @@ def draw_map(
     if weights.shape != (len(rows), len(columns)):
         raise ValueError(f"weights have shape {weights.shape}; there are {len(rows)} rows and {len(columns)} columns of labels")
     side = 0.42
-    left, top = 0.45 + 0.095 * max(map(len, rows)), 0.75 + 0.075 * max(map(len, columns))
+    left, top = 0.45 + 0.095 * max(map(len, rows)), 0.5 + 0.065 * max(map(len, columns))
     figure = new_figure(left + side * len(columns) + 0.2, top + side * len(rows) + 0.15)
     width, height = figure.get_size_inches()
     axes = figure.add_axes((left / width, 0.15 / height, side * len(columns) / width, side * len(rows) / height))
@@ -142,7 +142,7 @@ def draw_map(
         axes.plot(marked, range(len(rows)), linestyle="none", marker="s", markersize=17, fillstyle="none", color=VERMILION, markeredgewidth=1.6)
     if max(len(rows), len(columns)) <= NUMBERS_UP_TO:
         for (row, column), weight in np.ndenumerate(weights):
-            if may is None or may[row, column]:
+            if weight >= 0.005 and (may is None or may[row, column]):
                 axes.text(
                     column,
                     row,
