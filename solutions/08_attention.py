@@ -659,8 +659,8 @@ print(
 )
 
 # %% [markdown] lang="en"
-# The last token's NaN: turned round, its row of the mask is empty. Unlike the kernel, `nn.MultiheadAttention` gives NaN for an empty row:
-# always when it is asked for its weights, as it is by default, and otherwise in evaluation mode.
+# The last token's NaN: turned round, its row of the mask is empty. Unlike the kernel, `nn.MultiheadAttention` gives NaN for an empty row, at
+# least when it is asked for its weights, as it is by default.
 #
 # The number of parameters does not depend on the number of heads: four matrices of $W \times W$ and four biases, however they are cut. More
 # heads are narrower heads.

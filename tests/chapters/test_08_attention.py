@@ -66,7 +66,7 @@ def test_every_place_that_takes_a_mask_says_what_true_means():
     for name in ("attention", "mend_empty_rows", "causal_mask", "MultiHeadAttention"):
         cell = next(cell for cell in read(CHAPTER.source).cells if cell.keys.get("exercise") == name)
         assert "may attend" in cell.text, name
-    assert text.count("may attend") >= 8
+    assert text.count("may attend") >= 7
     for function in (masks.causal_mask, masks.padding_mask, scaled.attention, scaled.masked_softmax, multihead.MultiHeadAttention.forward):
         assert "True" in (function.__doc__ or ""), function.__name__
 
@@ -87,14 +87,12 @@ def test_the_table_of_polarities_tells_the_truth_about_torch():
     torch.testing.assert_close(layer(x, x, x, attn_mask=added)[0], layer(x, x, x, attn_mask=~mask)[0])
 
 
-def test_torchs_kernel_gives_zeros_for_an_empty_row_and_its_module_nan_when_asked_for_weights_or_in_evaluation():
+def test_torchs_kernel_gives_zeros_for_an_empty_row_and_its_module_nan_when_asked_for_weights():
     x, nobody = torch.randn(1, 3, 4), torch.zeros(3, 3, dtype=torch.bool)
     assert not F.scaled_dot_product_attention(x, x, x, attn_mask=nobody).any()
     layer = nn.MultiheadAttention(4, 1, batch_first=True)
     assert layer(x, x, x, attn_mask=~nobody)[0].isnan().all()
     assert torch.isfinite(layer(x, x, x, attn_mask=~nobody, need_weights=False)[0]).all()
-    with torch.no_grad():
-        assert layer.eval()(x, x, x, attn_mask=~nobody, need_weights=False)[0].isnan().all()
 
 
 def test_the_students_functions_are_those_of_the_library(names):
