@@ -316,8 +316,8 @@ check("attention.attention", attention)
 # ### The NaN that nobody sees
 #
 # The usual way to hide a score is to *add* a mask of 0 and -inf. A row of -inf alone then becomes NaN, and the usual remedy is
-# `nan_to_num`, which writes 0 over it. The output is right. And after the next step of training **all** weights of the network are NaN.
-# Here is why, in the smallest case:
+# `nan_to_num`, which writes 0 over it. The output is right. And after the next step of training, everything that made the queries and keys
+# is NaN. Here is why, in the smallest case:
 
 # %%
 scores = torch.zeros(2, requires_grad=True)
@@ -659,8 +659,8 @@ print(
 )
 
 # %% [markdown] lang="en"
-# The last token's NaN: turned round, its row of the mask is empty. Unlike the kernel, `nn.MultiheadAttention` gives NaN for an empty row, at
-# least when it is asked for its weights, as it is by default.
+# The last token's NaN: turned round, its row of the mask is empty. Unlike the kernel, `nn.MultiheadAttention` gives NaN for an empty row,
+# at least when it is asked for its weights, as it is by default.
 #
 # The number of parameters does not depend on the number of heads: four matrices of $W \times W$ and four biases, however they are cut. More
 # heads are narrower heads.
@@ -1057,10 +1057,10 @@ for way in ("formula", "kernel"):
 # in the end: the kernel is faster by a factor, not by a power. No trick of bookkeeping avoids looking at $T^2$ pairs; who wants to must
 # leave some out, or compute something else.
 #
-# Is attention "more efficient" than a recurrent network, as one of the articles says? Count the multiplications for T tokens of width W:
-# recurrence takes about $T W^2$, attention's scores and mixtures $2 T^2 W$, besides its maps. So for sentences shorter than the width
-# attention is cheaper, for long ones dearer. What it has in any case: all tokens at once, where recurrence must go step by step, and one
-# step between any two words.
+# Is attention "more efficient" than a recurrent network, as one of the articles says? Count the multiplications for T tokens of width W. A
+# plain recurrent cell takes $2TW^2$, an LSTM $8TW^2$; self-attention takes $4TW^2$ for its four maps and $2T^2W$ for scores and mixtures.
+# So it is cheaper than an LSTM as long as the text is shorter than twice the width, and dearer after that: in the end the square has the
+# last word. What it has in any case: all tokens at once, where recurrence must go step by step, and one step between any two words.
 
 # %% [markdown] lang="en"
 # ## Common mistakes, by symptom

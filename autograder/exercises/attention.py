@@ -513,7 +513,7 @@ def one_head(state, x):
     return through(state, "output", scaled.attention(*(through(state, name, x) for name in ("query", "key", "value"))))
 
 
-@exercise("attention.SelfAttention", points=3, mends=FOUR, reference=REFERENCE)
+@exercise("attention.SelfAttention", points=3, seconds=4, mends=FOUR, reference=REFERENCE)
 def SelfAttention(student, rng):
     """A sentence looks at itself."""
 
@@ -629,7 +629,7 @@ class _Twin(nn.Module):
         return many_heads(dict(self.named_parameters()), self.num_heads, x, mask=mask)
 
 
-@exercise("attention.MultiHeadAttention", points=5, reference=REFERENCE)
+@exercise("attention.MultiHeadAttention", points=5, seconds=4, reference=REFERENCE)
 def MultiHeadAttention(student, rng):
     """Several look-ups side by side."""
 

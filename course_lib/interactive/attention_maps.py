@@ -51,7 +51,7 @@ def similar_spelling(words: Sequence[str]) -> Vectors:
         for name in each:
             vectors[row, names[name]] += 1.0
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return 6.0 * len(names) ** 0.5 * vectors, vectors
+    return 4.0 * len(names) ** 0.5 * vectors, vectors
 
 
 def word_before(words: Sequence[str]) -> Vectors:

@@ -9,6 +9,7 @@ import torch
 from reference import namespace
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from autograder.checking.exercise import find
 from autograder.checking.render import as_text
@@ -187,6 +188,17 @@ def test_the_stored_figures_say_what_the_text_says_of_them():
         assert 1.6 < costs.law("seconds", way).exponent < 2.8
     with pytest.raises(KeyError, match="no stored figures for 'tpu'"):
         stored("tpu")
+
+
+def test_the_multiplications_of_attention_and_recurrence_are_those_of_the_text():
+    tokens, width = 48, 32
+    module = multihead.MultiHeadAttention(multihead.AttentionConfig(width, 4))
+    with FlopCounterMode(display=False) as counted:  # two operations for each multiplication
+        module.output(scaled.attention(*(layer(torch.zeros(tokens, width)) for layer in (module.query, module.key, module.value))))
+    assert counted.get_total_flops() == 2 * (4 * tokens * width**2 + 2 * tokens**2 * width)
+    for cell, times in ((nn.RNN, 2), (nn.LSTM, 8)):
+        assert sum(p.numel() for name, p in cell(width, width).named_parameters() if "weight" in name) == times * width**2
+    assert "$4TW^2$ for its four maps and $2T^2W$" in prose()
 
 
 @pytest.mark.slow
