@@ -7,7 +7,7 @@ numbers, or the script stops; they take turns, and the ratio is that of the medi
 
 Then the formula spelt out and the kernel, forward and backward, for seven lengths: time, the most memory in use beyond the inputs (on the processor
 Linux's VmHWM, in a second process that hands memory back at once; on a GPU torch's allocator), the bytes that autograd keeps, and the exponents of
-power laws fitted from 512 tokens on. --write puts these into course_lib/attention/costs.json, which chapter 08 shows.
+power laws fitted from 512 tokens on. --write puts these into course_lib/attention_costs.json, which chapter 08 shows.
 """
 
 # ruff: noqa: E402  (the variables must be set before the imports)
@@ -33,10 +33,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.attention.costs import RESULTS, Costs
-from course_lib.attention.masks import causal_mask, padding_mask
-from course_lib.attention.scaled import attention, fused_attention
+from course_lib.attention_costs import RESULTS, Costs
 from course_lib.measure import median_seconds, saved_bytes
+from course_lib.nn.attention.masks import causal_mask, padding_mask
+from course_lib.nn.attention.scaled import attention, fused_attention
 
 TOKENS = (64, 128, 256, 512, 1024, 2048, 4096)
 BATCH, HEADS, LENGTH, WIDTH = 2, 4, 256, 64  # of the ratio

@@ -30,7 +30,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autograder import check, predict, progress_board
-from course_lib.attention.costs import stored
+from course_lib.attention_costs import stored
 from course_lib.data.cards import LETTERS, cards
 from course_lib.device import best_device, course_size, describe_device
 from course_lib.interactive import attention_maps, draw_map, progress, show, show_static
@@ -1126,7 +1126,7 @@ for way in ("formula", "kernel"):
 # %% [markdown] lang="en"
 # ## What you have now
 #
-# Every piece lives on in `course_lib.attention` (`scores`, `masks`, `scaled`, `multihead`, `streaming`), where the layer calls torch's
+# Every piece lives on in `course_lib.nn.attention` (`scores`, `masks`, `scaled`, `multihead`, `streaming`), where the layer calls torch's
 # kernel. **Next:** chapter 09 puts attention, positions, normalisation and a small network together, many layers deep: the Transformer.
 #
 # *Further reading:* Bahdanau, Cho & Bengio, "Neural machine translation by jointly learning to align and translate", ICLR (2015). Luong,

@@ -10,15 +10,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from autograder.checking import case, close, exercise, finite, holds, inputs_unchanged, raises, same
-from course_lib.attention import masks, scaled, scores, streaming
+from course_lib.nn.attention import masks, scaled, scores, streaming
 from course_lib.probe import masked_slopes
 
 REFERENCE = (
-    "course_lib.attention.scores",
-    "course_lib.attention.masks",
-    "course_lib.attention.scaled",
-    "course_lib.attention.multihead",
-    "course_lib.attention.streaming",
+    "course_lib.nn.attention.scores",
+    "course_lib.nn.attention.masks",
+    "course_lib.nn.attention.scaled",
+    "course_lib.nn.attention.multihead",
+    "course_lib.nn.attention.streaming",
 )
 
 

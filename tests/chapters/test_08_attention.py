@@ -16,8 +16,8 @@ from autograder.checking.render import as_text
 from autograder.release.build import exercise_infos
 from autograder.release.chapters import find_chapter
 from autograder.release.source import read
-from course_lib.attention import masks, multihead, scaled, scores, streaming
-from course_lib.attention.costs import stored
+from course_lib.attention_costs import stored
+from course_lib.nn.attention import masks, multihead, scaled, scores, streaming
 
 CHAPTER = find_chapter("08")
 

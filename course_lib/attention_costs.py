@@ -9,7 +9,7 @@ from pathlib import Path
 
 from course_lib.measure import PowerLaw, power_law
 
-RESULTS = Path(__file__).with_name("costs.json")
+RESULTS = Path(__file__).with_name("attention_costs.json")
 FIT_FROM = 512  # tokens, from which fixed costs no longer count
 
 

@@ -1,4 +1,4 @@
-"""course_lib.attention against torch, and the properties that the formula promises."""
+"""course_lib.nn.attention against torch, and the properties that the formula promises."""
 
 import math
 
@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from course_lib.attention.masks import causal_mask, hidden, padding_mask
-from course_lib.attention.multihead import AttentionConfig, MultiHeadAttention, from_torch, merge_heads, split_heads
-from course_lib.attention.scaled import attention, attention_weights, fused_attention, masked_softmax
-from course_lib.attention.scores import AdditiveScores, additive_scores, dot_scores
-from course_lib.attention.streaming import absorb, nothing_yet, streamed_attention
+from course_lib.nn.attention.masks import causal_mask, hidden, padding_mask
+from course_lib.nn.attention.multihead import AttentionConfig, MultiHeadAttention, from_torch, merge_heads, split_heads
+from course_lib.nn.attention.scaled import attention, attention_weights, fused_attention, masked_softmax
+from course_lib.nn.attention.scores import AdditiveScores, additive_scores, dot_scores
+from course_lib.nn.attention.streaming import absorb, nothing_yet, streamed_attention
 
 SIZES = st.integers(1, 7)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from course_lib.attention.scaled import attention_weights, fused_attention
+from course_lib.nn.attention.scaled import attention_weights, fused_attention
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.attention.masks import causal_mask
-from course_lib.attention.scores import dot_scores
+from course_lib.nn.attention.masks import causal_mask
+from course_lib.nn.attention.scores import dot_scores
 
 
 def masked_softmax(scores: Tensor, mask: Tensor | None = None) -> Tensor:

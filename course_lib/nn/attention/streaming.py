@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from course_lib.attention.scores import dot_scores
+from course_lib.nn.attention.scores import dot_scores
 
 
 class Mixed(NamedTuple):
