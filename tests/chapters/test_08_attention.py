@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from reference import namespace
+from reference import namespace, prose
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,23 +20,6 @@ from course_lib.attention_costs import stored
 from course_lib.nn.attention import masks, multihead, scaled, scores, streaming
 
 CHAPTER = find_chapter("08")
-
-
-def prose() -> str:
-    return " ".join(" ".join(cell.text.split()) for cell in read(CHAPTER.source).cells if cell.kind == "markdown")
-
-
-def said(execution) -> str:
-    return "\n".join(
-        output.text for cell in execution.node.cells if cell.cell_type == "code" for output in cell.outputs if output.output_type == "stream"
-    )
-
-
-def printed(execution, pattern: str) -> re.Match:
-    """The first place where the notebook printed the pattern."""
-    match = re.search(pattern, said(execution))
-    assert match, f"{pattern!r} was not printed:\n{said(execution)}"
-    return match
 
 
 def records(execution, mimetype: str) -> list[dict]:
@@ -53,7 +36,7 @@ def test_the_chapter_has_the_size_that_it_announces():
     infos = exercise_infos(CHAPTER)
     assert len(infos) == 9
     assert {info.level for info in infos} == {1, 2, 3}
-    assert "The exercises take about an hour and a half" in prose()
+    assert "The exercises take about an hour and a half" in prose("08")
     assert 80 <= sum(info.minutes for info in infos) <= 100
 
 
@@ -198,7 +181,7 @@ def test_the_multiplications_of_attention_and_recurrence_are_those_of_the_text()
     assert counted.get_total_flops() == 2 * (4 * tokens * width**2 + 2 * tokens**2 * width)
     for cell, times in ((nn.RNN, 2), (nn.LSTM, 8)):
         assert sum(p.numel() for name, p in cell(width, width).named_parameters() if "weight" in name) == times * width**2
-    assert "$4TW^2$ for its four maps and $2T^2W$" in prose()
+    assert "$4TW^2$ for its four maps and $2T^2W$" in prose("08")
 
 
 def train_reader(names: dict, build, length: int, steps: int) -> float:
@@ -213,7 +196,7 @@ def train_reader(names: dict, build, length: int, steps: int) -> float:
 @pytest.mark.slow
 def test_with_2000_steps_the_fixed_vector_reads_about_two_thirds_of_eight_cards(names):
     assert train_reader(names, names["FixedVectorReader"], 8, 2000) == pytest.approx(2 / 3, abs=0.1)
-    assert "2,000 steps in place of 300" in prose() and "about two thirds of eight cards" in prose()
+    assert "2,000 steps in place of 300" in prose("08") and "about two thirds of eight cards" in prose("08")
 
 
 @pytest.mark.slow
@@ -231,7 +214,7 @@ def test_the_last_state_of_an_lstm_is_no_better_a_vector(names, length, share):
             return self.answer(torch.cat([vector, self.steps(numbers)], dim=-1))
 
     assert train_reader(names, LSTMReader, length, 300) == pytest.approx(share, abs=0.07)
-    assert "reads two thirds of four cards and a fifth of eight" in prose()
+    assert "reads two thirds of four cards and a fifth of eight" in prose("08")
 
 
 @pytest.mark.slow
@@ -253,25 +236,25 @@ def test_every_check_of_the_solution_notebook_is_solved(executed):
 def test_the_outcomes_of_the_predictions_are_those_that_the_text_explains(executed):
     truths = {record["prediction"]: float(record["truth"]) for record in records(executed("08"), "application/vnd.large-models-prediction+json")}
     assert truths == {"attention.score_spread": 8, "attention.is_causal": 1, "attention.shuffle": 0, "attention.table_size": 512}
-    assert float(printed(executed("08"), r"measured on 20,000 pairs: ([\d.]+)")[1]) == pytest.approx(8, rel=0.03)
-    assert "at width 64 the raw scores have a spread of 8" in prose()
+    assert float(executed("08").printed(r"measured on 20,000 pairs: ([\d.]+)")[1]) == pytest.approx(8, rel=0.03)
+    assert "at width 64 the raw scores have a spread of 8" in prose("08")
 
 
 @pytest.mark.slow
 def test_they_look_at_dogs_and_sharpness_goes_from_the_mean_to_the_look_up(executed):
-    assert printed(executed("08"), r"sharpness    0: (.*)")[1].count("0.11") == 9
-    assert printed(executed("08"), r"sharpness   30: (.*)")[1] == "dogs 1.00"
+    assert executed("08").printed(r"sharpness    0: (.*)")[1].count("0.11") == 9
+    assert executed("08").printed(r"sharpness   30: (.*)")[1] == "dogs 1.00"
 
 
 @pytest.mark.slow
 def test_the_dot_product_is_many_times_faster_than_the_additive_score(executed):
-    additive, dot = (float(printed(executed("08"), rf"{name}\s+([\d.]+) ms for 256 × 256")[1]) for name in ("additive", "dot product"))
+    additive, dot = (float(executed("08").printed(rf"{name}\s+([\d.]+) ms for 256 × 256")[1]) for name in ("additive", "dot product"))
     assert additive > 10 * dot
 
 
 @pytest.mark.slow
 def test_without_the_root_the_spread_grows_and_the_slopes_vanish_and_with_it_nothing_depends_on_the_width(executed):
-    rows = re.findall(r"(?m)^ *(4|16|64|256|1024)  +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) *$", said(executed("08")))
+    rows = re.findall(r"(?m)^ *(4|16|64|256|1024)  +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+) *$", executed("08").said)
     table = np.array(rows, dtype=float)
     assert len(table) == 5
     np.testing.assert_allclose(table[:, 1], np.sqrt(table[:, 0]), rtol=0.05)
@@ -281,22 +264,22 @@ def test_without_the_root_the_spread_grows_and_the_slopes_vanish_and_with_it_not
 
 @pytest.mark.slow
 def test_nan_is_in_the_slopes_behind_a_right_output(executed):
-    assert printed(executed("08"), r"weights: \[0.0, 0.0\]   slopes of the scores: \[nan, nan\]")
+    assert executed("08").printed(r"weights: \[0.0, 0.0\]   slopes of the scores: \[nan, nan\]")
 
 
 @pytest.mark.slow
 def test_the_students_heads_are_torchs_in_values_and_slopes_and_the_other_polarity_is_far_off(executed):
-    assert float(printed(executed("08"), r"largest difference of an output:\s+(\S+)")[1]) < 1e-5
-    assert float(printed(executed("08"), r"largest difference of a slope, of the largest slope: (\S+)")[1]) < 1e-5
-    far = printed(executed("08"), r"wrong way round: ([\d.]+), and the last token gets nan")
+    assert float(executed("08").printed(r"largest difference of an output:\s+(\S+)")[1]) < 1e-5
+    assert float(executed("08").printed(r"largest difference of a slope, of the largest slope: (\S+)")[1]) < 1e-5
+    far = executed("08").printed(r"wrong way round: ([\d.]+), and the last token gets nan")
     assert float(far[1]) > 0.1
-    assert printed(executed("08"), r"parameters, theirs and ours: (\d+) (\d+)").groups() == ("16640", "16640")
+    assert executed("08").printed(r"parameters, theirs and ours: (\d+) (\d+)").groups() == ("16640", "16640")
 
 
 @pytest.mark.slow
 def test_attention_reads_every_length_and_the_fixed_vector_does_not_over_three_seeds(executed):
     found = {
-        (name, length): [float(word) for word in re.findall(r"[\d.]+(?=%)", printed(executed("08"), rf"{name} +{length} cards: (.*)")[1])][1:]
+        (name, length): [float(word) for word in re.findall(r"[\d.]+(?=%)", executed("08").printed(rf"{name} +{length} cards: (.*)")[1])][1:]
         for name in ("AttentionReader", "FixedVectorReader")
         for length in (2, 4, 8, 16)
     }
@@ -305,35 +288,35 @@ def test_attention_reads_every_length_and_the_fixed_vector_does_not_over_three_s
     assert min(found["FixedVectorReader", 2]) > 99
     assert 50 < np.mean(found["FixedVectorReader", 4]) < 90
     for length in (8, 16):
-        frequent = float(printed(executed("08"), rf"{length} cards: the most frequent letter is ([\d.]+)%")[1])
+        frequent = float(executed("08").printed(rf"{length} cards: the most frequent letter is ([\d.]+)%")[1])
         assert np.mean(found["FixedVectorReader", length]) < frequent + 2
     counts = {
-        name: int(printed(executed("08"), rf"{name}\s+([\d,]+) parameters")[1].replace(",", "")) for name in ("AttentionReader", "FixedVectorReader")
+        name: int(executed("08").printed(rf"{name}\s+([\d,]+) parameters")[1].replace(",", "")) for name in ("AttentionReader", "FixedVectorReader")
     }
     assert counts["FixedVectorReader"] > 2 * counts["AttentionReader"]
 
 
 @pytest.mark.slow
 def test_the_alignment_that_nobody_showed_is_found(executed):
-    assert float(printed(executed("08"), r"the largest weight lies on the right card in ([\d.]+)% of steps")[1]) > 99
-    assert float(printed(executed("08"), r"which gets ([\d.]+)% of all weight")[1]) > 95
-    assert printed(executed("08"), r"→  attention")
+    assert float(executed("08").printed(r"the largest weight lies on the right card in ([\d.]+)% of steps")[1]) > 99
+    assert float(executed("08").printed(r"which gets ([\d.]+)% of all weight")[1]) > 95
+    assert executed("08").printed(r"→  attention")
 
 
 @pytest.mark.slow
 def test_formula_blocks_and_kernel_give_the_same_numbers(executed):
     for pair in ("formula and blocks", "formula and kernel"):
-        assert float(printed(executed("08"), rf"{pair}: largest difference (\S+)")[1]) < 1e-5
-    assert float(printed(executed("08"), r"their slopes: largest difference (\S+) of the largest slope")[1]) < 1e-5
+        assert float(executed("08").printed(rf"{pair}: largest difference (\S+)")[1]) < 1e-5
+    assert float(executed("08").printed(r"their slopes: largest difference (\S+) of the largest slope")[1]) < 1e-5
 
 
 @pytest.mark.slow
 def test_memory_is_quadratic_for_the_formula_and_linear_for_the_kernel_and_time_is_about_quadratic_for_both(executed):
     laws = {
-        name: [float(word) for word in printed(executed("08"), rf"{name}: time grows like T\^([\d.]+), memory like T\^([\d.]+)").groups()]
+        name: [float(word) for word in executed("08").printed(rf"{name}: time grows like T\^([\d.]+), memory like T\^([\d.]+)").groups()]
         for name in ("formula", "kernel")
     }
     assert 1.8 < laws["formula"][1] < 2.05 and 0.95 < laws["kernel"][1] < 1.05
     assert all(1.5 < law[0] < 3 for law in laws.values())
-    longest = [float(word) for word in printed(executed("08"), r" 4096 +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)").groups()]
+    longest = [float(word) for word in executed("08").printed(r" 4096 +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)").groups()]
     assert longest[0] > 1.2 * longest[2] and longest[1] > 10 * longest[3]
