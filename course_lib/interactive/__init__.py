@@ -2,6 +2,7 @@
 
 from course_lib.interactive.boundary_steps import boundary_steps
 from course_lib.interactive.depth_profile import depth_profile
+from course_lib.interactive.feature_maps import feature_maps
 from course_lib.interactive.graph_steps import example_graph, graph_steps
 from course_lib.interactive.plots import bars, digit_grid
 from course_lib.interactive.progress import progress
@@ -19,6 +20,7 @@ __all__ = [
     "depth_profile",
     "digit_grid",
     "example_graph",
+    "feature_maps",
     "fence",
     "graph_steps",
     "methods_over_splits",
