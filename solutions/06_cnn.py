@@ -621,10 +621,11 @@ x_train, y_train, x_test, y_test = (
 EPOCHS = 20 if FULL else 6
 
 
-def trained(build, x, y, seed, epochs=EPOCHS, lr=2e-3, batch_size=32):
+def trained(build, x, y, seed, epochs=None, lr=2e-3, batch_size=32):
     """A fresh network, trained with Adam on x, y."""
     torch.manual_seed(seed)
     net = build().to(device)
+    epochs = EPOCHS if epochs is None else epochs
     fit(net, x, y, TrainConfig(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed))
     return net
 

@@ -27,7 +27,7 @@ def test_glyphs_are_grey_pictures_of_28_by_28_with_as_many_of_each():
     split = glyphs(per_class=50)
     assert split.x_train.shape == (400, 1, 28, 28) and split.x_test.shape == (100, 1, 28, 28)
     assert split.x_train.dtype == np.float32 and split.y_train.dtype == np.int64
-    assert 0 <= split.x_train.min() and split.x_train.max() <= 1
+    assert split.x_train.min() >= 0 and split.x_train.max() <= 1
     assert np.bincount(split.y_train).tolist() == [40] * 10 and np.bincount(split.y_test).tolist() == [10] * 10
     assert split.class_names == tuple(DIGITS) and split.name == "glyphs"
 
