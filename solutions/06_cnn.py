@@ -644,7 +644,7 @@ print(f"held-out digits read by LeNet: {scores.accuracy:.1%}, after {seconds:.0f
 # picture shows the mean of its six tables. Then **move the picture** and watch the map of the first layer move along, pixel by pixel: that is what
 # "the same kernel everywhere" means, and it is called *equivariance*.
 
-# %% train figure="feature_maps" alt="A picture, one filter of the chosen layer as a small grid of weights, the map that this filter draws of the picture, and the maps of the layer's other filters below. Lists choose the picture, the layer and the filter, a slider moves the picture to the right."
+# %% figure="feature_maps" alt="A picture, one filter of the chosen layer as a small grid of weights, the map that this filter draws of the picture, and the maps of the layer's other filters below. Lists choose the picture, the layer and the filter, a slider moves the picture to the right."
 drawing = from_text("""
 ..####..
 .#....#.
