@@ -58,8 +58,8 @@ class Distortion:
     shear: float = 0.2
     stretch: float = 0.15
     shift: float = 2.0
-    fade: float = 0.4
-    noise: float = 0.15
+    fade: float = 0.3
+    noise: float = 0.12
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -65,7 +65,7 @@ def im2col(x: Array, kernel: tuple[int, int], stride: int = 1, padding: int = 0,
     """Every window as a column: x (N, C, H, W) → (N, C·K·L, P·Q), in the layout of torch's unfold."""
     view = windows(x, kernel, stride, padding, dilation)
     n, c, k, l, p, q = view.shape
-    return view.reshape(n, c * k * l, p * q)  # the copy is made here
+    return np.array(view, order="C").reshape(n, c * k * l, p * q)  # the copy is made here, for a 1 × 1 kernel too
 
 
 def col2im(columns: Array, size: tuple[int, int], kernel: tuple[int, int], stride: int = 1, padding: int = 0, dilation: int = 1) -> Array:
@@ -115,8 +115,7 @@ def conv2d_backward(grad_out: Array, x: Array, weight: Array, stride: int = 1, p
     for block in _blocks(len(x), flat.shape[1] * upstream.shape[2]):
         columns = im2col(x[block], kernel, stride, padding, dilation)  # (n, C·K·L, P·Q)
         grad_flat += (upstream[block] @ columns.transpose(0, 2, 1)).sum(axis=0)
-        np.matmul(flat.T, upstream[block], out=columns)
-        grad_x[block] = col2im(columns, x.shape[2:], kernel, stride, padding, dilation)
+        grad_x[block] = col2im(flat.T @ upstream[block], x.shape[2:], kernel, stride, padding, dilation)
     return grad_x, grad_flat.reshape(weight.shape), grad_out.sum(axis=(0, 2, 3))
 
 
