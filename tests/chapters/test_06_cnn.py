@@ -1,5 +1,6 @@
 """Chapter 06 as a whole: it runs, in time, and every number in its text is true."""
 
+import itertools
 import re
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_resnet_and_googlenet_are_as_small_as_the_text_says():
         (832, 256, 160, 320, 32, 128, 128),
         (832, 384, 192, 384, 48, 128, 128),
     ]
-    for this, following in zip(blocks, blocks[1:], strict=False):
+    for this, following in itertools.pairwise(blocks):
         assert InceptionConfig(*this).out_channels == following[0]
     stem = nn.Conv2d(3, 64, 7), nn.Conv2d(64, 64, 1), nn.Conv2d(64, 192, 3), nn.Linear(1024, 1000)
     total = sum(map(count, stem)) + sum(count(Inception(InceptionConfig(*block))) for block in blocks)
