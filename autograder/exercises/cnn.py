@@ -608,6 +608,13 @@ FOR_ITSELF = "the answer to a picture does not depend on those beside it"
 LAYERS = "its answer: convolution, ReLU, pooling, twice, and one affine layer"
 
 
+def mended_answer(state, x):
+    """What the network's layers answer with these weights."""
+    for name in ("conv1", "conv2"):
+        x = F.max_pool2d(F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], padding=1).relu(), 2)
+    return x.flatten(1) @ state["fc.weight"].T + state["fc.bias"]
+
+
 def mended_state(net, rng):
     """Weights of the check's own for a network of the student's, loaded into it. → the state dict"""
     state = {name: normal(rng, *value.shape, scale=0.3) for name, value in net.state_dict().items()}
@@ -615,7 +622,16 @@ def mended_state(net, rng):
     return state
 
 
-@exercise("cnn.MendedCNN", points=4, seconds=5, mends=(MAPS_FREE, ROWS_STAY, ANY_SIZE, FOR_ITSELF))
+def rows_are_answers(net, x, rng):
+    """A row of logits for each picture, which are those of the layers."""
+    state = mended_state(net, rng)
+    logits = net(x)
+    same(list(logits.shape), [len(x), len(state["fc.bias"])], "the shape of the logits")
+    wanted = mended_answer(state, x)
+    holds(torch.allclose(logits, wanted, rtol=1e-3, atol=1e-2), "The rows are there, but their values are not what these layers give.")
+
+
+@exercise("cnn.MendedCNN", points=4, seconds=4, mends=(MAPS_FREE, ROWS_STAY, ANY_SIZE, FOR_ITSELF))
 def MendedCNN(student, rng):
     """A small network for pictures of any size."""
     with case(MAPS_FREE, hint="What is called classes in the program, and where is it used for something else?"):
@@ -627,23 +643,21 @@ def MendedCNN(student, rng):
                 "the shapes of conv1, conv2 and fc",
             )
     with case(ROWS_STAY, hint="view(-1, …) gives up the first axis to whatever fits. flatten(1) never touches it."):
-        same(list(student.MendedCNN(1, 8, 10, 28)(normal(rng, 64, 1, 28, 28)).shape), [64, 10], "the shape of the logits")
+        rows_are_answers(student.MendedCNN(1, 8, 10, 28), normal(rng, 64, 1, 28, 28), rng)
     with case(ANY_SIZE, hint="Two poolings halve twice, rounded down each time: (size // 2) // 2 pixels are left along each side."):
         for size, channels in ((16, 1), (30, 3), (17, 1), (23, 2), (4, 1)):
-            same(list(student.MendedCNN(channels, 4, 10, size)(normal(rng, 64, channels, size, size)).shape), [64, 10], "the shape of the logits")
+            rows_are_answers(student.MendedCNN(channels, 4, 10, size), normal(rng, 64, channels, size, size), rng)
     with case(FOR_ITSELF, hint="Rows of the affine layer's input must be whole pictures."):
         net, x = student.MendedCNN(1, 4, 10, 28), normal(rng, 64, 1, 28, 28)
         mended_state(net, rng)
         together = net(x)
         same(list(together.shape), [64, 10], "the shape of the logits")
+        holds(not torch.allclose(together[0], together[1]), "Two pictures get the same logits.")
         close(together[-16:], net(x[-16:]), rtol=1e-3, atol=1e-3)
     with case(LAYERS, hint="A ReLU after each convolution, then the pooling; none after the affine layer."):
-        for size in (32,):
-            net, x = student.MendedCNN(3, 4, 5, size), normal(rng, 6, 3, size, size)
-            state = mended_state(net, rng)
-            hidden = F.max_pool2d(F.conv2d(x, state["conv1.weight"], state["conv1.bias"], padding=1).relu(), 2)
-            hidden = F.max_pool2d(F.conv2d(hidden, state["conv2.weight"], state["conv2.bias"], padding=1).relu(), 2)
-            close(net(x), hidden.flatten(1) @ state["fc.weight"].T + state["fc.bias"], rtol=1e-3, atol=1e-2)
+        net, x = student.MendedCNN(3, 4, 5, 32), normal(rng, 6, 3, 32, 32)
+        state = mended_state(net, rng)
+        close(net(x), mended_answer(state, x), rtol=1e-3, atol=1e-2)
 
 
 @MendedCNN.right("counted in advance")
@@ -679,14 +693,24 @@ MendedCNN.slip(
     fails=MAPS_FREE,
 )
 MendedCNN.slip("odd sizes rounded up", ("size // 2 // 2", "-(-size // 4)"), of=COUNTED, fails=ANY_SIZE)
-MendedCNN.slip("no ReLU after the second convolution", ("torch.relu(self.conv2(x))", "self.conv2(x)"), of=COUNTED, fails=LAYERS)
+MendedCNN.slip(
+    "no ReLU after the second convolution", ("torch.relu(self.conv2(x))", "self.conv2(x)"), of=COUNTED, fails=(ROWS_STAY, ANY_SIZE, LAYERS)
+)
 MendedCNN.slip(
     "everything flattened",
     ("x.flatten(1)", "x.flatten().reshape(1, -1)[:, : self.fc.in_features]"),
     of=COUNTED,
     fails=(ROWS_STAY, ANY_SIZE, FOR_ITSELF, LAYERS),
 )
-MendedCNN.slip("a softmax at the end", ("self.fc(x.flatten(1))", "self.fc(x.flatten(1)).softmax(1)"), of=COUNTED, fails=LAYERS)
+MendedCNN.slip("a softmax at the end", ("self.fc(x.flatten(1))", "self.fc(x.flatten(1)).softmax(1)"), of=COUNTED, fails=(ROWS_STAY, ANY_SIZE, LAYERS))
+
+
+MendedCNN.slip(
+    "the first numbers of the picture for logits",
+    ("self.fc(x.flatten(1))", "x.flatten(1)[:, : self.fc.out_features]"),
+    of=COUNTED,
+    fails=(ROWS_STAY, ANY_SIZE, LAYERS),
+)
 
 
 @MendedCNN.right("measured with a blank picture")
@@ -739,11 +763,11 @@ PARTS = "two convolutions without bias and two normalisations, nothing else, whe
 PROJECTION = "a 1 × 1 convolution with normalisation on the shortcut when channels or stride change"
 ADDED = "its answer: relu(x + change)"
 RESIZED = "its answer when the picture is halved and the channels change"
-IDENTITY = "with the second normalisation's weight and bias at 0 it passes what is positive as it is"
+IDENTITY = "with the second normalisation's weight at 0 it adds that one's bias to x, and no more"
 IN_USE = "in evaluation: by the remembered averages"
 
 
-@exercise("cnn.ResidualBlock", points=5, seconds=5, reference="course_lib.nn.residual")
+@exercise("cnn.ResidualBlock", points=5, seconds=4, reference="course_lib.nn.residual")
 def ResidualBlock(student, rng):
     """Two layers that say what to change, and a shortcut around them."""
     x = normal(rng, 4, 6, 8, 8)
@@ -774,8 +798,9 @@ def ResidualBlock(student, rng):
     with case(IDENTITY, hint="Nothing may stand between x and the sum: no normalisation, no ReLU, no factor."):
         block = student.ResidualBlock(6, 6)
         state = drawn_block(block, rng)
-        block.load_state_dict({**state, "norm2.weight": torch.zeros(6), "norm2.bias": torch.zeros(6)})
-        close(block(x.abs()), x.abs(), rtol=1e-4, atol=1e-5)
+        bias = normal(rng, 6).abs()
+        block.load_state_dict({**state, "norm2.weight": torch.zeros(6), "norm2.bias": bias})
+        close(block(x.abs()), x.abs() + bias[:, None, None], rtol=1e-4, atol=1e-5)
     with case(IN_USE, hint="Each place needs a normalisation of its own, as a module: it remembers averages of what comes by there."):
         block = student.ResidualBlock(6, 9, 2)
         state = drawn_block(block, rng)
@@ -832,6 +857,7 @@ ResidualBlock.slip(
     of=SPELLED,
     fails=(RESIZED, IN_USE),
 )
+ResidualBlock.slip("nothing but x", ("self.shortcut(x) + change", "x"), of=SPELLED, fails=(*ANSWERS, IDENTITY))
 ResidualBlock.slip("multiplied instead of added", ("self.shortcut(x) + change", "self.shortcut(x) * change"), of=SPELLED, fails=(*ANSWERS, IDENTITY))
 
 
@@ -863,7 +889,7 @@ POOLED = "the pooling branch: the largest of 3 × 3 neighbours, in single steps,
 POSITIVE = "a ReLU over all branches at the end"
 
 
-@exercise("cnn.Inception", points=4, seconds=5, reference="course_lib.nn.inception")
+@exercise("cnn.Inception", points=4, seconds=4, reference="course_lib.nn.inception")
 def Inception(student, rng):
     """Four branches side by side."""
     widths = (5, 4, 6, 2, 3, 7)  # one, reduce3, three, reduce5, five, pool
@@ -904,7 +930,7 @@ def Inception(student, rng):
         }
         same({name: list(state[f"{name}.weight"].shape) for name in BRANCHES}, shapes, "the shapes of the weights")
         same(sorted(state), sorted(f"{name}.{kind}" for name in BRANCHES for kind in ("weight", "bias")), "the names in state_dict()")
-    with case(SAME_SIZE, hint="padding=1 for 3 × 3, padding=2 for 5 × 5; the pooling has stride=1 and padding=1."):
+    with case(SAME_SIZE, hint="padding=1 for 3 × 3, padding=2 for 5 × 5; the pooling has stride=1 and padding=1.", side=True):
         block, _ = made()
         same(list(block(x).shape), [3, 21, 9, 7], "the shape of the result")
     with case(BESIDE, hint="torch.cat(…, dim=1) puts channels side by side."):

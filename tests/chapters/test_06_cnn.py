@@ -229,7 +229,7 @@ def test_under_shifts_lenet_falls_the_fully_connected_network_falls_more_and_the
     assert 12 < six[0] < 40
     mean = shares(executed("06"), r"(?m)^6 pixels: (?=\d)")
     assert len(mean) == 2 and np.mean(mean) > 90 and min(shares(executed("06"), r"(?m)^0 pixels: (?=\d)")) > 96
-    assert int(printed(executed("06"), r"([\d,]+) parameters\n0 pixels")[1].replace(",", "")) * 9 < count(LeNet())
+    assert int(printed(executed("06"), r"([\d,]+) parameters\n+0 pixels")[1].replace(",", "")) * 9 < count(LeNet())
 
 
 @pytest.mark.slow
@@ -248,7 +248,8 @@ def test_strange_fonts_cost_both_networks_about_a_point_or_two(executed):
 
 @pytest.mark.slow
 def test_the_small_network_reads_98_percent_of_the_8_by_8_digits(executed):
-    assert shares(executed("06"), r"8 × 8 digits, held out:")[0] >= 98.0
+    found = shares(executed("06"), r"8 × 8 digits, held out, three seeds:")
+    assert len(found) == 3 and np.mean(found) >= 98.0
 
 
 @pytest.mark.slow
