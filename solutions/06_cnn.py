@@ -682,7 +682,8 @@ for name in ("my drawing", "a dot"):
 #
 # One of the source articles gives a small network of this kind in PyTorch. As printed it does not get as far as a wrong answer: it calls
 # `F.relu` without importing `F`, and its `forward` uses a name that only `__init__` knows. Two `NameError`s, which are kind errors: they come at
-# once and name themselves. Behind them stand the unkind ones. In our words, and with both names mended:
+# once and name themselves. (Three of its arguments are called sizes; they count channels, maps and classes. The size of the picture is no argument,
+# and that is where the trouble begins.) Behind them stand the unkind ones. In our words, and with both names mended:
 
 
 # %%
@@ -716,7 +717,7 @@ predict.reveal(
     "cnn.rows",
     guess=rows_guess,
     truth=len(AsPrinted(1, 16, 10)(torch.zeros(64, 1, 28, 28))),
-    because="64 · 490 numbers are 49 · 640. Every row but the first mixes two pictures.",
+    because="64 · 490 numbers are 49 · 640. Every row mixes numbers of two pictures or three.",
 )
 
 # %% [markdown] lang="en"
@@ -915,6 +916,24 @@ for name, build in builders.items():
 # %% [markdown] lang="en"
 # As many steps of training as before, on pictures moved by up to six pixels. LeNet gains most of what it had lost; the fully connected network gains,
 # too, but has to spend its parameters on every place anew. What the architecture does not know, data can teach, at a price.
+#
+# ### The scrambled pixels
+#
+# The chapter began with a claim: the fully connected network would not notice if all pixels were dealt out anew. Take it at its word, and ask LeNet, too.
+
+# %% train
+order = torch.from_numpy(np.random.default_rng(0).permutation(28 * 28)).to(device)
+dealt, dealt_test = (
+    images.flatten(1)[:, order].reshape(-1, 1, 28, 28) for images in (x_train, x_test)
+)
+for name, build in builders.items():
+    plain = evaluate(nets[name][0], x_test, y_test).accuracy
+    share = evaluate(trained(build, dealt, y_train, seed=0), dealt_test, y_test).accuracy
+    print(f"{name:16s} as they are: {plain:.1%}, scrambled: {share:.1%}")
+
+# %% [markdown] lang="en"
+# The one reads scrambled pictures as it reads any others, up to the luck of its first weights. The other loses what it had on it, and more: it looks for
+# neighbours where there are none. An architecture is a bet on what the data are like. For pictures it is a good one.
 #
 # ### A stranger's hand
 #

@@ -1024,5 +1024,6 @@ class _(nn.Module):
 
     def forward(self, x):
         near = F.unfold(F.pad(x, (1, 1, 1, 1), value=float("-inf")), 3).unflatten(1, (x.shape[1], 9)).amax(2).reshape(x.shape)
-        parts = [self.one(x), self.three(self.reduce3(x).clamp(min=0)), self.five(self.reduce5(x).clamp(min=0)), self.pool(near)]
+        at = self.get_submodule
+        parts = [at("one")(x), at("three")(at("reduce3")(x).clamp(min=0)), at("five")(at("reduce5")(x).clamp(min=0)), at("pool")(near)]
         return torch.cat([part.relu() for part in parts], 1)

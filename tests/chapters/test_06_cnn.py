@@ -239,6 +239,12 @@ def test_augmentation_gives_back_most_of_what_lenet_lost(executed):
 
 
 @pytest.mark.slow
+def test_only_the_convolutional_network_notices_that_pixels_were_dealt_out_anew(executed):
+    (plain, scrambled), (plain_mlp, scrambled_mlp) = (shares(executed("06"), rf"{name}\s+as they are:") for name in ("LeNet", "fully connected"))
+    assert abs(plain_mlp - scrambled_mlp) < 2 and plain - scrambled > 4 and scrambled < scrambled_mlp + 0.5
+
+
+@pytest.mark.slow
 def test_strange_fonts_cost_both_networks_about_a_point_or_two(executed):
     lenet, other = (shares(executed("06"), rf"{name}\s+digits in strange fonts:") for name in ("LeNet", "fully connected"))
     assert np.mean(lenet) > np.mean(other) + 1.5
