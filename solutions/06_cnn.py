@@ -611,7 +611,7 @@ print("in all", f"{sum(p.numel() for p in net.parameters()):,}", "parameters")
 # The convolutions hold 4% of the parameters and do 86% of the work: a weight that serves every place is used at every place.
 #
 # Now train it. `fit` and `evaluate` are those of chapter 05, from the library. The held-out thousand has the same fonts, bent in ways that the
-# network has not seen.
+# network has not seen. (With `COURSE_SIZE=full` it trains for twenty epochs instead of six, and should read about 99.7%.)
 
 # %%
 x_train, y_train, x_test, y_test = (
@@ -788,7 +788,7 @@ pair_tensors = [
 for kind in (TwoMaps, MendedCNN):
     shares = [
         evaluate(
-            trained(lambda kind=kind: kind(1, 8, 2, 28), *pair_tensors[:2], seed),
+            trained(lambda kind=kind: kind(1, 8, 2, 28), *pair_tensors[:2], seed, epochs=4),
             *pair_tensors[2:],
         ).accuracy
         for seed in range(3)
