@@ -3,6 +3,7 @@
 from course_lib.interactive.attention_maps import attention_maps, draw_map
 from course_lib.interactive.boundary_steps import boundary_steps
 from course_lib.interactive.depth_profile import depth_profile
+from course_lib.interactive.feature_maps import feature_maps
 from course_lib.interactive.graph_steps import example_graph, graph_steps
 from course_lib.interactive.plots import bars, digit_grid
 from course_lib.interactive.progress import progress
@@ -23,6 +24,7 @@ __all__ = [
     "digit_grid",
     "draw_map",
     "example_graph",
+    "feature_maps",
     "fence",
     "graph_steps",
     "methods_over_splits",

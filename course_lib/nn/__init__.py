@@ -1,1 +1,1 @@
-"""What chapters build in torch, one concept a file or folder. Imports torch and numpy and nothing else."""
+"""Networks in PyTorch: convolutional, recurrent, attention, Transformers."""

@@ -21,7 +21,7 @@ FILES_RANK = 2
 ROOM_LIBRARIES = {
     "scratch": {"numpy"},
     "text": {"regex"},
-    "data": {"numpy", "sklearn", "pooch", "platformdirs"},
+    "data": {"numpy", "sklearn", "matplotlib", "pooch", "platformdirs"},
     "nn": {"torch", "numpy"},
 }
 
