@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from reference import namespace
+from reference import namespace, prose
 from torch import nn
 from torch.nn import functional as F
 
@@ -25,26 +25,9 @@ from course_lib.scratch import conv, pooling
 CHAPTER = find_chapter("06")
 
 
-def prose() -> str:
-    return " ".join(" ".join(cell.text.split()) for cell in read(CHAPTER.source).cells if cell.kind == "markdown")
-
-
-def said(execution) -> str:
-    return "\n".join(
-        output.text for cell in execution.node.cells if cell.cell_type == "code" for output in cell.outputs if output.output_type == "stream"
-    )
-
-
-def printed(execution, pattern: str) -> re.Match:
-    """The first place where the notebook printed the pattern."""
-    match = re.search(pattern, said(execution))
-    assert match, f"{pattern!r} was not printed:\n{said(execution)}"
-    return match
-
-
 def shares(execution, pattern: str) -> list[float]:
     """The percentages that follow the pattern on its line."""
-    return [float(word) for word in re.findall(r"([\d.]+)%", printed(execution, pattern + r".*")[0])]
+    return [float(word) for word in re.findall(r"([\d.]+)%", execution.printed(pattern + r".*")[0])]
 
 
 def records(execution, mimetype: str) -> list[dict]:
@@ -60,7 +43,7 @@ def test_the_chapter_has_the_size_that_it_announces():
     infos = exercise_infos(CHAPTER)
     assert 6 <= len(infos) <= 9
     assert {info.level for info in infos} == {1, 2, 3}
-    assert "The exercises take about two hours" in prose()
+    assert "The exercises take about two hours" in prose("06")
     assert 105 <= sum(info.minutes for info in infos) <= 135
 
 
@@ -77,20 +60,20 @@ def test_the_counts_in_the_text_are_those_of_the_networks():
     net = LeNet()
     convolutions = count(net.conv1) + count(net.conv2)
     work = {"conv1": 28 * 28 * 150, "conv2": 100 * 2_400, "fc1": 48_000, "fc2": 10_080, "fc3": 840}
-    assert f"hold {convolutions / count(net):.0%} of the parameters" in prose()
-    assert f"do {(work['conv1'] + work['conv2']) / sum(work.values()):.0%} of the work" in prose()
-    assert f"LeNet's {count(net):,}" in prose()
+    assert f"hold {convolutions / count(net):.0%} of the parameters" in prose("06")
+    assert f"do {(work['conv1'] + work['conv2']) / sum(work.values()):.0%} of the work" in prose("06")
+    assert f"LeNet's {count(net):,}" in prose("06")
     for layer, number in zip(net.children(), ("156", "2,416", "48,120", "10,164", "850"), strict=True):
-        assert f"{count(layer):,}" == number and f"| {number} |" in prose()
-    assert f"{len(FONTS)} fonts" in prose() and "keep four fonts" in prose() and len(STRANGE_FONTS) == 4
-    assert count(nn.Linear(32, 10)) == 330 and "one affine layer of 330 parameters" in prose()
+        assert f"{count(layer):,}" == number and f"| {number} |" in prose("06")
+    assert f"{len(FONTS)} fonts" in prose("06") and "keep four fonts" in prose("06") and len(STRANGE_FONTS) == 4
+    assert count(nn.Linear(32, 10)) == 330 and "one affine layer of 330 parameters" in prose("06")
     split = glyphs()
-    assert len(split.x_train) == 4000 and len(split.x_test) == 1000 and "The held-out thousand" in prose()
+    assert len(split.x_train) == 4000 and len(split.x_test) == 1000 and "The held-out thousand" in prose("06")
 
 
 def test_the_table_of_lenet_says_how_far_each_layer_sees():
     layers = [Window(5), Window(2, 2), Window(5), Window(2, 2)]
-    seen = re.findall(r"\| (?:convolution|max pooling)[^|]*\|[^|]*\|[^|]*\| (\d+) \|", prose())
+    seen = re.findall(r"\| (?:convolution|max pooling)[^|]*\|[^|]*\|[^|]*\| (\d+) \|", prose("06"))
     assert [int(word) for word in seen] == [receptive_field(layers[:number])[0] for number in range(1, 5)]
 
 
@@ -112,11 +95,11 @@ def test_resnet_and_googlenet_are_as_small_as_the_text_says():
         assert InceptionConfig(*this).out_channels == following[0]
     stem = nn.Conv2d(3, 64, 7), nn.Conv2d(64, 64, 1), nn.Conv2d(64, 192, 3), nn.Linear(1024, 1000)
     total = sum(map(count, stem)) + sum(count(Inception(InceptionConfig(*block))) for block in blocks)
-    assert f"{total / 1e6:.0f}" == "7" and "about 7 million" in prose()
+    assert f"{total / 1e6:.0f}" == "7" and "about 7 million" in prose("06")
 
 
 def test_two_kernels_of_three_have_18_weights_and_see_as_much_as_one_of_five():
-    assert receptive_field([Window(3), Window(3)]) == receptive_field([Window(5)]) and "18 weights in place of 25" in prose()
+    assert receptive_field([Window(3), Window(3)]) == receptive_field([Window(5)]) and "18 weights in place of 25" in prose("06")
 
 
 def test_the_stored_depths_are_those_that_the_text_explains():
@@ -202,22 +185,22 @@ def test_the_outcomes_of_the_predictions_are_those_that_the_text_explains(execut
 
 @pytest.mark.slow
 def test_columns_are_more_than_fifty_times_as_fast_as_loops(executed):
-    loops, columns = (float(printed(executed("06"), rf"{name}\s+([\d.]+) ms, equal")[1]) for name in ("loops", "columns"))
+    loops, columns = (float(executed("06").printed(rf"{name}\s+([\d.]+) ms, equal")[1]) for name in ("loops", "columns"))
     assert loops > 50 * columns
 
 
 @pytest.mark.slow
 def test_measured_slopes_and_computed_ones_agree(executed):
     for name in ("x", "weight"):
-        assert float(printed(executed("06"), rf"{name}\s+25 slopes measured, largest difference (\S+)")[1]) < 1e-7
-    assert float(printed(executed("06"), r"largest difference of a gradient: (\S+)")[1]) < 1e-4
+        assert float(executed("06").printed(rf"{name}\s+25 slopes measured, largest difference (\S+)")[1]) < 1e-7
+    assert float(executed("06").printed(r"largest difference of a gradient: (\S+)")[1]) < 1e-4
 
 
 @pytest.mark.slow
 def test_lenet_reads_99_percent_of_held_out_digits_and_the_fully_connected_network_fewer(executed):
     lenet, other = (shares(executed("06"), rf"{name}\s+held-out digits:")[0] for name in ("LeNet", "fully connected"))
     assert lenet >= 99.0 and lenet > other + 1.5
-    sizes = printed(executed("06"), r"LeNet has ([\d,]+) parameters, the other network, \d+ wide, ([\d,]+)")
+    sizes = executed("06").printed(r"LeNet has ([\d,]+) parameters, the other network, \d+ wide, ([\d,]+)")
     ours, theirs = (int(word.replace(",", "")) for word in sizes.groups())
     assert abs(ours / theirs - 1) < 0.01
 
@@ -229,7 +212,7 @@ def test_under_shifts_lenet_falls_the_fully_connected_network_falls_more_and_the
     assert 12 < six[0] < 40
     mean = shares(executed("06"), r"(?m)^6 pixels: (?=\d)")
     assert len(mean) == 2 and np.mean(mean) > 90 and min(shares(executed("06"), r"(?m)^0 pixels: (?=\d)")) > 96
-    assert int(printed(executed("06"), r"([\d,]+) parameters\n+0 pixels")[1].replace(",", "")) * 9 < count(LeNet())
+    assert int(executed("06").printed(r"([\d,]+) parameters\n+0 pixels")[1].replace(",", "")) * 9 < count(LeNet())
 
 
 @pytest.mark.slow
