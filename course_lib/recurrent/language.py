@@ -14,7 +14,6 @@ import math
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -55,15 +54,3 @@ class CharModel(nn.Module):
         logits = self.head(states)
         loss = None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         return logits, loss, state
-
-
-@torch.no_grad()
-def held_out_loss(model: nn.Module, ids: np.ndarray | Tensor) -> float:
-    """Mean surprise of a model like CharModel at the characters of ids (L,) from the second on, read as one stream from start to end."""
-    ids = torch.as_tensor(ids).to(next(model.parameters()).device)
-    total, state = 0.0, None
-    for start in range(0, len(ids) - 1, 4096):
-        part = ids[start : start + 4097]
-        _, loss, state = model(part[None, :-1], part[None, 1:], state)
-        total += float(loss) * (len(part) - 1)
-    return total / (len(ids) - 1)

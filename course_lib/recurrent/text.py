@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 
@@ -62,3 +62,38 @@ def detached(state: Any) -> Any:
     if state is None:
         return None
     return state.detach() if isinstance(state, Tensor) else tuple(part.detach() for part in state)
+
+
+@torch.no_grad()
+def held_out_loss(model: nn.Module, ids: np.ndarray | Tensor) -> float:
+    """Mean surprise, in nats, of a model (ids, targets, state) → (logits, loss, state) at the characters of ids (L,) from the second on.
+
+    The text is read as one stream from start to end, on the model's device.
+    """
+    ids = torch.as_tensor(ids).to(next(model.parameters()).device)
+    if len(ids) < 2:
+        raise ValueError(f"wanted at least two characters, one to begin with and one to guess; was given {len(ids)}")
+    total, state = 0.0, None
+    for start in range(0, len(ids) - 1, 4096):
+        part = ids[start : start + 4097]
+        _, loss, state = model(part[None, :-1], part[None, 1:], state)
+        total += float(loss) * (len(part) - 1)
+    return total / (len(ids) - 1)
+
+
+@torch.no_grad()
+def sample(model: nn.Module, alphabet: Alphabet, start: str, count: int, *, temperature: float = 1.0, seed: int = 0) -> str:
+    """Let a model write: `start` and `count` more characters, each drawn from softmax(logits / temperature). Never draws UNKNOWN."""
+    if not start or temperature <= 0:
+        raise ValueError(f"wanted a text to start from and a temperature above 0, was given {start!r} and {temperature}")
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    written, state = [], None
+    ids = torch.from_numpy(alphabet.encode(start)).to(device)[None]
+    for _ in range(count):
+        logits, _, state = model(ids, None, state)
+        scores = logits[0, -1].cpu() / temperature
+        scores[-1] = -torch.inf
+        ids = torch.multinomial(scores.softmax(0), 1, generator=generator).to(device)[None]
+        written.append(int(ids))
+    return start + alphabet.decode(written)
