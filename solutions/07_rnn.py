@@ -35,7 +35,6 @@ from course_lib.device import best_device, course_size, describe_device
 from course_lib.interactive import memory_profile, progress, show, show_static
 from course_lib.recurrent.adding import (
     SOLVED,
-    Adder,
     AddingConfig,
     adding_batch,
     stored,
@@ -283,6 +282,7 @@ check("rnn.gradient_by_distance", gradient_by_distance)
 # %% [markdown] lang="en"
 # A random matrix, scaled to four spectral radii, in a network that reads small random numbers; the median of five draws of everything:
 
+
 # %%
 def with_spectral_radius(matrix, radius):
     """The matrix, scaled so that its largest eigenvalue has this absolute value."""
@@ -457,7 +457,7 @@ check("rnn.lstm_cell", lstm_cell)
 # | $a = W_{ih}\,x_t + b_{ih}$ | what the input says, three parts: $a_r$, $a_z$, $a_n$ |
 # | $u = W_{hh}\,h_{t-1} + b_{hh}$ | what the state says, likewise |
 # | $r$ | **reset gate**: how much the state may say about the candidate |
-# | $z$ | **update gate**: how much of the old state stays (in PyTorch; in the paper it is the other way round) |
+# | $z$ | **update gate**: how much of the old state stays (so in the paper and in PyTorch; many texts have it the other way round) |
 # | $n$ | the candidate |
 #
 # One detail divides the world: does $r$ multiply the state *before* the product, $U(r \odot h)$, or the product, $r \odot (U h + b)$? The paper
@@ -515,8 +515,7 @@ for layer, cell, state in (
     (ours * wanted_of_states).sum().backward()
     (theirs * wanted_of_states).sum().backward()
     gap = max(
-        (a.grad - b.grad).abs().max().item()
-        for a, b in zip(own, layer.parameters(), strict=True)
+        (a.grad - b.grad).abs().max().item() for a, b in zip(own, layer.parameters(), strict=True)
     )
     print(
         f"nn.{type(layer).__name__}: states differ by at most {(ours - theirs).abs().max().item():.1e}, "
@@ -730,7 +729,9 @@ for name, build in (("as found", AsFound), ("mended", lambda: Reader(1, 32, 1)))
 train_text, test_text = prose_split()
 alphabet = Alphabet.of(train_text)
 train_ids, test_ids = alphabet.encode(train_text), alphabet.encode(test_text)
-print(f"{len(train_ids):,} characters to learn from, {len(test_ids):,} held out, {len(alphabet)} different")
+print(
+    f"{len(train_ids):,} characters to learn from, {len(test_ids):,} held out, {len(alphabet)} different"
+)
 print(train_text[2000:2300])
 
 # %% [markdown] lang="en"
@@ -861,7 +862,7 @@ def train_model(kind, epochs, width, hidden, seed=0):
     model = CharModel(len(alphabet), width, hidden, kind).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
     batches = list(streams(torch.from_numpy(train_ids).to(device), num_streams=32, length=64))
-    losses = []
+    losses, state = [], None
     for number in progress(range(epochs * len(batches)), f"{kind}, batches"):
         place = number % len(batches)
         state = detached(state) if place else None  # a new epoch begins the text anew
@@ -881,7 +882,9 @@ for kind in ("RNN", "LSTM"):
     models[kind], histories[kind] = train_model(kind, epochs, width, hidden)
     ladder[kind] = held_out_loss(models[kind], test_ids)
 for name, loss in ladder.items():
-    print(f"{name:8s} {loss:.3f} nats, {loss / np.log(2):.2f} bits, wavers between {np.exp(loss):.1f}")
+    print(
+        f"{name:8s} {loss:.3f} nats, {loss / np.log(2):.2f} bits, wavers between {np.exp(loss):.1f}"
+    )
 
 # %% [markdown] lang="en"
 # LADDER-COMMENT
@@ -917,7 +920,9 @@ for axis, kind in zip(axes, ("RNN", "LSTM", "GRU", "attention"), strict=True):
     axis.axhline(1 / 6, color="#555555", linewidth=1)
     axis.axhline(SOLVED, color="#b34700", linewidth=1, linestyle="-.")
     axis.set(title=kind, xlabel="step", yscale="log", ylim=(1e-6, 1))
-axes[3].plot(live.every * (1 + np.arange(len(live.errors))), live.errors, color="#b34700", linewidth=3)
+axes[3].plot(
+    live.every * (1 + np.arange(len(live.errors))), live.errors, color="#b34700", linewidth=3
+)
 axes[0].set_ylabel("squared error")
 plt.close(figure)
 show_static(

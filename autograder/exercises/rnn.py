@@ -3,6 +3,7 @@
 Gradients do not cross the wire, so the torch cells are held to torch's values here; the notebook and the library's tests hold their gradients.
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -144,13 +145,19 @@ def rnn_backward(student, rng):
     def alike(found, wanted, *names):
         close({name: found[name] for name in names}, {name: wanted[name] for name in names})
 
-    with case(BACK_ONE, hint="Back through tanh: multiply by 1 - h². Then an affine layer: inputs.T @ grad, and the sum over the batch for the bias."):
+    with case(
+        BACK_ONE, hint="Back through tanh: multiply by 1 - h². Then an affine layer: inputs.T @ grad, and the sum over the batch for the bias."
+    ):
         alike(*both(1, grad_hs), "weight_x", "weight_h", "bias")
-    with case(LATER, hint="What arrives at h_t goes through its tanh and then through weight_h.T to h_{t-1}. Keep it for the next round of the loop."):
+    with case(
+        LATER, hint="What arrives at h_t goes through its tanh and then through weight_h.T to h_{t-1}. Keep it for the next round of the loop."
+    ):
         alike(*both(5, last_alone), "weight_x", "bias")
     with case(EVERY, hint="h_t is used twice: by the loss, and by the next step. Paths add up: grad_hs[t] + what came back."):
         alike(*both(5, grad_hs), "weight_x", "bias")
-    with case(FROM_BEFORE, hint="In step t, weight_h was multiplied by h_{t-1}; in the first step by h0. The same matrix is used in all steps: add up."):
+    with case(
+        FROM_BEFORE, hint="In step t, weight_h was multiplied by h_{t-1}; in the first step by h0. The same matrix is used in all steps: add up."
+    ):
         alike(*both(5, grad_hs), "weight_h")
     with case(FIRST_STATE, hint="It is what is left when the loop has gone through the first step, weight_h.T included."):
         alike(*both(5, grad_hs), "h0")
@@ -174,7 +181,9 @@ def _(params, xs, h0, hs, grad_hs):
 
 
 IN_LOOP = "sums in the loop"
-rnn_backward.slip("nothing carried from step to step", ("(grad_hs[t] + later)", "grad_hs[t]"), of=IN_LOOP, fails=(LATER, EVERY, FROM_BEFORE, FIRST_STATE))
+rnn_backward.slip(
+    "nothing carried from step to step", ("(grad_hs[t] + later)", "grad_hs[t]"), of=IN_LOOP, fails=(LATER, EVERY, FROM_BEFORE, FIRST_STATE)
+)
 rnn_backward.slip(
     "the last state's gradient alone is used",
     ("(grad_hs[t] + later)", "(later if t < len(xs) - 1 else grad_hs[t])"),
@@ -228,7 +237,7 @@ def _(params, xs, h0, hs, grad_hs):
         h = torch.tanh(x @ leaves["weight_x"] + h @ leaves["weight_h"] + leaves["bias"])
         total = total + (h * grad).sum()
     total.backward()
-    return {name: leaf.grad.numpy() for name, leaf in leaves.items()}
+    return {name: np.asarray(leaf.grad) for name, leaf in leaves.items()}
 
 
 ARRIVES = "entry 0 is the length of what arrives"
@@ -248,7 +257,9 @@ def gradient_by_distance(student, rng):
         flat, turn = np.zeros((7, 4, 6)), np.linalg.qr(rng.normal(size=(6, 6)))[0]
         close(student.gradient_by_distance(0.9 * turn, flat, grad), np.linalg.norm(grad) * 0.9 ** np.arange(7))
         close(student.gradient_by_distance(weight, flat, grad), recurrent.gradient_by_distance(weight, flat, grad))
-    with case(SLOPES, hint="From h_t back to h_{t-1}: times 1 - h_t², then through weight_h. The slope is that of the state which the gradient leaves."):
+    with case(
+        SLOPES, hint="From h_t back to h_{t-1}: times 1 - h_t², then through weight_h. The slope is that of the state which the gradient leaves."
+    ):
         close(student.gradient_by_distance(weight, hs, grad), recurrent.gradient_by_distance(weight, hs, grad))
     with case(COUNT, hint="T states, T entries: distances 0 to T - 1."):
         found = np.asarray(student.gradient_by_distance(weight, hs[:3], grad))
@@ -270,10 +281,14 @@ ALL_DISTANCES = (ARRIVES, MATRIX, SLOPES, COUNT)
 gradient_by_distance.slip("the slopes forgotten", (" * (1 - h**2)", ""), of=LENGTHS, fails=(SLOPES, COUNT))
 gradient_by_distance.slip("the matrix not transposed", ("weight_h.T", "weight_h"), of=LENGTHS, fails=(MATRIX, SLOPES, COUNT))
 gradient_by_distance.slip("the slopes of the wrong end", ("in reversed(hs)", "in hs"), of=LENGTHS, fails=(SLOPES, COUNT))
-gradient_by_distance.slip("the slope after the matrix", ("(grad * (1 - h**2)) @ weight_h.T", "grad @ weight_h.T * (1 - h**2)"), of=LENGTHS, fails=(SLOPES, COUNT))
+gradient_by_distance.slip(
+    "the slope after the matrix", ("(grad * (1 - h**2)) @ weight_h.T", "grad @ weight_h.T * (1 - h**2)"), of=LENGTHS, fails=(SLOPES, COUNT)
+)
 gradient_by_distance.slip("the largest distance first", ("np.array(lengths)", "np.array(lengths[::-1])"), of=LENGTHS, fails=ALL_DISTANCES)
 gradient_by_distance.slip("the square of the length", ("np.linalg.norm(grad)", "(grad**2).sum()"), of=LENGTHS, fails=ALL_DISTANCES)
-gradient_by_distance.slip("the mean length of a row", ("np.linalg.norm(grad)", "np.linalg.norm(grad, axis=1).mean()"), of=LENGTHS, fails=ALL_DISTANCES)
+gradient_by_distance.slip(
+    "the mean length of a row", ("np.linalg.norm(grad)", "np.linalg.norm(grad, axis=1).mean()"), of=LENGTHS, fails=ALL_DISTANCES
+)
 gradient_by_distance.slip(
     "begun one step too late",
     ("        lengths.append(np.linalg.norm(grad))\n", ""),
@@ -346,7 +361,9 @@ lstm_cell.slip("the old cell shown", ("torch.tanh(new)", "torch.tanh(c)"), of=ON
 lstm_cell.slip("c before h", ("torch.sigmoid(o) * torch.tanh(new), new", "new, torch.sigmoid(o) * torch.tanh(new)"), of=ONE_PRODUCT, fails=ALL_LSTM)
 lstm_cell.slip("no input gate", ("torch.sigmoid(i) * torch.tanh(g)", "torch.tanh(g)"), of=ONE_PRODUCT, fails=(KEEPS, NEXT_C, NEXT_H))
 lstm_cell.slip("one bias forgotten", (" + bias_hh\n", "\n"), of=ONE_PRODUCT, fails=ALL_LSTM)
-lstm_cell.slip("the output gate on the cell", ("tanh(new), new", "tanh(new), torch.sigmoid(o) * new"), of=ONE_PRODUCT, fails=(KEEPS, WRITES, HIDES, NEXT_C))
+lstm_cell.slip(
+    "the output gate on the cell", ("tanh(new), new", "tanh(new), torch.sigmoid(o) * new"), of=ONE_PRODUCT, fails=(KEEPS, WRITES, HIDES, NEXT_C)
+)
 lstm_cell.slip("h kept instead of c", ("torch.sigmoid(f) * c +", "torch.sigmoid(f) * h +"), of=ONE_PRODUCT, fails=(KEEPS, NEXT_C, NEXT_H))
 
 
@@ -386,7 +403,9 @@ def gru_cell(student, rng):
         close(student.gru_cell(x, h, *set_to(0, 1)), h)
     with case(FRESH, hint="n = tanh(from_x + r · from_h): with r = 0 nothing of the state is left, not even its bias."):
         close(student.gru_cell(x, h, *set_to(-1, -1)), torch.tanh((x @ params[0].T + params[2])[:, 10:]))
-    with case(BIAS_INSIDE, hint="torch multiplies the whole of weight_hh h + bias_hh by r, after the product; not h before it, and not without the bias."):
+    with case(
+        BIAS_INSIDE, hint="torch multiplies the whole of weight_hh h + bias_hh by r, after the product; not h before it, and not without the bias."
+    ):
         small = [params[0], 0.0 * params[1], set_to(0, -1)[2], params[3]]
         close(student.gru_cell(x, h, *small), torch.gru_cell(x, h, *small))
     with case(NEXT_GRU, hint="r · (weight_hh h), not weight_hh (r · h)."):
@@ -406,7 +425,12 @@ def _(x, h, weight_ih, weight_hh, bias_ih, bias_hh):
 
 
 TWO_PRODUCTS = "three parts of two products"
-gru_cell.slip("update gate the other way round", ("(1 - z) * n + z * h", "z * n + (1 - z) * h"), of=TWO_PRODUCTS, fails=(STAYS, FRESH, BIAS_INSIDE, NEXT_GRU, MANY))
+gru_cell.slip(
+    "update gate the other way round",
+    ("(1 - z) * n + z * h", "z * n + (1 - z) * h"),
+    of=TWO_PRODUCTS,
+    fails=(STAYS, FRESH, BIAS_INSIDE, NEXT_GRU, MANY),
+)
 gru_cell.slip(
     "update before reset",
     ("xr, xz, xn =", "xz, xr, xn ="),
@@ -518,7 +542,12 @@ padded_gru.slip(
 )
 padded_gru.slip("begun at 0", ("    states = []\n", "    states = []\n    h = 0 * h\n"), of=MASKED, fails=BEGINS)
 padded_gru.slip("time in front", ("torch.stack(states, dim=1)", "torch.stack(states)"), of=MASKED, fails=(FULL, ZEROS, NO_MATTER))
-padded_gru.slip("the last step of the batch", ("return torch.stack(states, dim=1), h", "return torch.stack(states, dim=1), states[-1]"), of=MASKED, fails=(LAST_STATES, NO_MATTER, BEGINS))
+padded_gru.slip(
+    "the last step of the batch",
+    ("return torch.stack(states, dim=1), h", "return torch.stack(states, dim=1), states[-1]"),
+    of=MASKED,
+    fails=(LAST_STATES, NO_MATTER, BEGINS),
+)
 
 
 @padded_gru.right("by packing")
@@ -588,7 +617,9 @@ def Reader(student, rng):
             alone = net(x[n : n + 1, : lengths[n]], lengths[n : n + 1])
             close(alone, right(x[n : n + 1, : lengths[n]], lengths[n : n + 1]), rtol=1e-4, atol=1e-5)
             close(whole[n : n + 1], alone, rtol=1e-4, atol=1e-5)
-    with case(KIND, hint="torch.zeros makes float32 on the processor, whatever x is. x.new_zeros(…) makes it like x; without an h0, nn.RNN does so itself."):
+    with case(
+        KIND, hint="torch.zeros makes float32 on the processor, whatever x is. x.new_zeros(…) makes it like x; without an h0, nn.RNN does so itself."
+    ):
         net, right = made()
         net.double()
         full = torch.full((5,), 7)
@@ -639,7 +670,12 @@ Reader.slip(
     of=BY_INDEX,
     fails=(EQUAL, OWN_END, UNREAD, COMPANY, KIND),
 )
-Reader.slip("every row at every length", ("out[torch.arange(x.size(0)), lengths - 1]", "out[:, lengths - 1]"), of=BY_INDEX, fails=(EQUAL, OWN_END, UNREAD, COMPANY, KIND))
+Reader.slip(
+    "every row at every length",
+    ("out[torch.arange(x.size(0)), lengths - 1]", "out[:, lengths - 1]"),
+    of=BY_INDEX,
+    fails=(EQUAL, OWN_END, UNREAD, COMPANY, KIND),
+)
 
 
 @Reader.right("by packing, and without an h0")
@@ -664,7 +700,9 @@ SMOOTHED = "one is added to the count of every pair, so that nothing is impossib
 def bigram_loss(student, rng):
     """The surprise of a model that knows one character back."""
     train, test = rng.integers(4, size=60), rng.integers(4, size=25)
-    with case(NOTHING_SEEN, hint="Its row of counts is all ones after smoothing: each of V characters has probability 1/V. Rows are V long, seen or not."):
+    with case(
+        NOTHING_SEEN, hint="Its row of counts is all ones after smoothing: each of V characters has probability 1/V. Rows are V long, seen or not."
+    ):
         close(student.bigram_loss(np.array([0, 1, 0, 1]), np.array([5, 2]), 7), math.log(7))
     with case(BY_PAIR, hint="Row: the character before. Column: the one after. Divide each row by its own sum."):
         after = np.array([0, 1, 0, 1, 0, 2, 0, 1])
@@ -680,7 +718,7 @@ def bigram_loss(student, rng):
 @bigram_loss.right("counted in a loop")
 def _(train, test, num_characters):
     counts = np.ones((num_characters, num_characters))
-    for before, after in zip(train[:-1], train[1:], strict=True):
+    for before, after in itertools.pairwise(train.tolist()):
         counts[before, after] += 1
     shares = counts / counts.sum(axis=1, keepdims=True)
     return float(-np.log(shares[test[:-1], test[1:]]).mean())
@@ -694,7 +732,7 @@ bigram_loss.slip("divided by the columns' sums", ("axis=1", "axis=0"), of=IN_A_L
 bigram_loss.slip("before and after exchanged", ("counts[before, after]", "counts[after, before]"), of=IN_A_LOOP, fails=(BY_PAIR, ALL_PAIRS, SMOOTHED))
 bigram_loss.slip("in bits", ("-np.log(", "-np.log2("), of=IN_A_LOOP, fails=ALL_BIGRAM)
 bigram_loss.slip("the sum", (".mean()", ".sum()"), of=IN_A_LOOP, fails=ALL_PAIRS)
-bigram_loss.slip("counted on the test text", ("zip(train[:-1], train[1:]", "zip(test[:-1], test[1:]"), of=IN_A_LOOP, fails=ALL_BIGRAM)
+bigram_loss.slip("counted on the test text", ("pairwise(train", "pairwise(test"), of=IN_A_LOOP, fails=ALL_BIGRAM)
 bigram_loss.slip(
     "each pair counted once",
     ("counts[before, after] += 1", "counts[before, after] = 2"),
@@ -779,7 +817,9 @@ def CharModel(student, rng):
         changed[:, 5:] = (changed[:, 5:] + 1) % 11
         close(net(changed)[0][:, :5], right(ids)[0][:, :5], rtol=1e-4, atol=1e-5)
         close(net(changed)[0], right(changed)[0], rtol=1e-4, atol=1e-5)
-    with case(FORGETS, hint="The state belongs to the run, so it is passed in and returned. Without one, begin at 0 (that is what None means to nn.LSTM)."):
+    with case(
+        FORGETS, hint="The state belongs to the run, so it is passed in and returned. Without one, begin at 0 (that is what None means to nn.LSTM)."
+    ):
         net, right = made("LSTM")
         net(ids)
         close(net(ids)[0], right(ids)[0], rtol=1e-4, atol=1e-5)
@@ -810,24 +850,38 @@ THREE = "embedding, reader, head"
 ALL_BUT_PARTS = (SCORES, CHAR_LOSS, CARRIED, NO_FUTURE, FORGETS, OTHER_KINDS)
 CharModel.slip("no batch_first", (", batch_first=True", ""), of=THREE, fails=ALL_BUT_PARTS)
 CharModel.slip("the state ignored", ("self.reader(self.embedding(ids), state)", "self.reader(self.embedding(ids))"), of=THREE, fails=CARRIED)
-CharModel.slip("probabilities instead of logits", ("logits = self.head(states)", "logits = self.head(states).softmax(-1)"), of=THREE, fails=ALL_BUT_PARTS)
+CharModel.slip(
+    "probabilities instead of logits", ("logits = self.head(states)", "logits = self.head(states).softmax(-1)"), of=THREE, fails=ALL_BUT_PARTS
+)
 CharModel.slip(
     "the loss takes probabilities",
     ("logits.flatten(0, 1), targets", "logits.softmax(-1).flatten(0, 1), targets"),
     of=THREE,
     fails=CHAR_LOSS,
 )
-CharModel.slip("the loss of the last character alone", ("logits.flatten(0, 1), targets.flatten()", "logits[:, -1], targets[:, -1]"), of=THREE, fails=CHAR_LOSS)
+CharModel.slip(
+    "the loss of the last character alone", ("logits.flatten(0, 1), targets.flatten()", "logits[:, -1], targets[:, -1]"), of=THREE, fails=CHAR_LOSS
+)
 CharModel.slip("the sum over the batch", ("targets.flatten())", 'targets.flatten(), reduction="sum")'), of=THREE, fails=CHAR_LOSS)
-CharModel.slip("an LSTM, whatever is asked for", ('{"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}[kind]', "nn.LSTM"), of=THREE, fails=(NO_FUTURE, OTHER_KINDS))
+CharModel.slip(
+    "an LSTM, whatever is asked for", ('{"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}[kind]', "nn.LSTM"), of=THREE, fails=(NO_FUTURE, OTHER_KINDS)
+)
 CharModel.slip(
     "the state kept in the model",
-    ("        states, state = self.reader(self.embedding(ids), state)", "        states, self.kept = self.reader(self.embedding(ids), getattr(self, 'kept', state))\n        state = self.kept"),
+    (
+        "        states, state = self.reader(self.embedding(ids), state)",
+        "        states, self.kept = self.reader(self.embedding(ids), getattr(self, 'kept', state))\n        state = self.kept",
+    ),
     of=THREE,
     fails=(CHAR_LOSS, CARRIED, NO_FUTURE, FORGETS),
 )
 CharModel.slip("scores after the last character alone", ("self.head(states)", "self.head(states[:, -1:])"), of=THREE, fails=ALL_BUT_PARTS)
-CharModel.slip("shifted by one, so that it has read its answer", ("logits = self.head(states)", "logits = self.head(states.roll(-1, dims=1))"), of=THREE, fails=ALL_BUT_PARTS)
+CharModel.slip(
+    "shifted by one, so that it has read its answer",
+    ("logits = self.head(states)", "logits = self.head(states.roll(-1, dims=1))"),
+    of=THREE,
+    fails=ALL_BUT_PARTS,
+)
 
 
 @CharModel.right("step by step")

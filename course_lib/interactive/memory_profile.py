@@ -1,7 +1,7 @@
 """What is left of a gradient on its way back through the steps of a recurrent network, and what the eigenvalues of its matrix say about it.
 
-One random matrix, scaled to the chosen spectral radius; a batch of sequences of normal numbers goes through 50 steps, a random gradient arrives at the
-last state and goes back. Nothing is trained.
+One random matrix, scaled to the chosen spectral radius; a batch of sequences of normal numbers goes through 50 steps, a random gradient arrives at
+the last state and goes back. Nothing is trained.
 
 Dimensions: T steps, N sequences, H units.
 """
@@ -94,7 +94,7 @@ def draw(memory: Memory, radius: float, title: str) -> Figure:
     plane, curve = figure.add_axes((0.07, 0.15, 0.31, 0.72)), figure.add_axes((0.5, 0.15, 0.485, 0.72))
     angle = np.linspace(0, 2 * np.pi, 200)
     plane.plot(np.cos(angle), np.sin(angle), color=FAINT, linewidth=1.2)
-    plane.plot(memory.eigenvalues.real, memory.eigenvalues.imag, "o", color=BLUE, markersize=4)
+    plane.plot(np.real(memory.eigenvalues), np.imag(memory.eigenvalues), "o", color=BLUE, markersize=4)
     plane.set(xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), aspect="equal", xlabel="real part", ylabel="imaginary part")
     plane.text(0.03, 0.93, "eigenvalues; grey: radius 1", transform=plane.transAxes, fontsize=9, color=INK)
 

@@ -4,8 +4,8 @@ rnn_cell   Elman (1990), "Finding structure in time"
 lstm_cell  Hochreiter and Schmidhuber (1997), "Long short-term memory", with the forget gate of Gers, Schmidhuber and Cummins (2000)
 gru_cell   Cho et al. (2014), "Learning phrase representations using RNN encoder-decoder", in the form of cuDNN and torch
 
-Parameters are torch's, so that the same state dict serves both: weight_ih (G·H, D), weight_hh (G·H, H), bias_ih and bias_hh (G·H,), where G is 1, 4 or
-3 and the parts stand below one another in the order of the docstrings.
+Parameters are torch's, so that the same state dict serves both: weight_ih (G·H, D), weight_hh (G·H, H), bias_ih and bias_hh (G·H,), where G is 1, 4
+or 3 and the parts stand below one another in the order of the docstrings.
 
 Dimensions: N sequences, D inputs, H units, G gates.
 """
@@ -37,7 +37,8 @@ def gru_cell(x: Tensor, h: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias_ih
     """x (N, D), h (N, H) → the next h (N, H). Order of the parts: reset gate, update gate, candidate.
 
     The reset gate multiplies the product of the state, bias included, and not the state itself as in the paper: n = tanh(W x + r · (U h + b)). Then
-    the product for all three parts is one matrix multiplication. h' = (1 - z) · n + z · h: here z near 1 keeps, where the paper has it round the other way.
+    the product for all three parts is one matrix multiplication. h' = (1 - z) · n + z · h: here z near 1 keeps, as in the paper; others have it the
+    other way round.
     """
     from_x, from_h = F.linear(x, weight_ih, bias_ih), F.linear(h, weight_hh, bias_hh)  # (N, 3H)
     (xr, xz, xn), (hr, hz, hn) = from_x.chunk(3, dim=1), from_h.chunk(3, dim=1)

@@ -1,4 +1,4 @@
-"""How well can the next character be guessed? A ladder of models: each a distribution over V characters, judged by its mean surprise on held-out text.
+"""How well can the next character be guessed? A ladder of models: each a distribution over V characters, judged by its surprise on held-out text.
 
 uniform_loss   knows how many characters there are
 unigram_loss   knows how often each occurs

@@ -1,8 +1,9 @@
 """A cell, run over whole sequences. Two versions: `unroll` is the loop as one would say it; `LSTM` is the same for the LSTM, arranged to be fast.
 
-What makes it fast is what a loop cannot see from inside. Going forward, the inputs' products do not depend on the state, so all steps are one matrix
-multiplication. Going back, the gradients of the weights are sums over steps, so they are one multiplication each, after the loop. What stays inside
-are one product with the state for each step each way, and elementwise arithmetic: backpropagation through time, as in `scratch.recurrent`, with gates.
+What makes it fast is what a loop cannot see from inside. Going forward, the inputs' products do not depend on the state, so all steps are one
+matrix multiplication. Going back, the gradients of the weights are sums over steps, so they are one multiplication each, after the loop. What stays
+inside are one product with the state for each step each way, and elementwise arithmetic: backpropagation through time, as in `scratch.recurrent`,
+with gates. (Gradients of gradients are not provided.)
 
 Dimensions: N sequences, T steps, D inputs, H units. Parameters have nn.LSTM's names, shapes and order of gates, so either can load the other's.
 """
