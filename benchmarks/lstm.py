@@ -3,9 +3,9 @@
     python benchmarks/lstm.py [--rounds 40]
 
 A step is forward and backward of one layer, 64 sequences of 50 steps, 64 inputs, 256 units, in float32. Both have the same weights, see the same
-batch and must give the same states and gradients, or the script stops. Each is held to one thread. The two take turns, so that a busy moment of the
-machine falls on both; the first rounds warm up and are not counted. The ratio is that of the medians; the interval holds the middle half of the ratios of
-neighbouring turns. The third line is the plain loop over the cell, for comparison.
+batch and must give the same states and gradients, or the script stops. Each is held to one thread. The two take turns, so that a busy moment of
+the machine falls on both; the first rounds warm up and are not counted. The ratio is that of the medians; the interval holds the middle half of
+the ratios of neighbouring turns. The third line is the plain loop over the cell, for comparison.
 """
 
 # ruff: noqa: E402  (the variables must be set before the imports)
