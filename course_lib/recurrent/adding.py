@@ -31,9 +31,9 @@ class AddingConfig:
 
     length: int = 50
     hidden: int = 64
-    steps: int = 3000
+    steps: int = 2500
     batch_size: int = 32
-    lr: float = 2e-3
+    lr: float = 5e-3
     max_norm: float = 1.0
     every: int = 50
     tested: int = 1000
@@ -45,10 +45,11 @@ class AddingConfig:
 
 @dataclass(frozen=True)
 class Curve:
-    """Squared error on the test sequences, one number after every `every` steps, of the learner `kind` from `seed`."""
+    """Squared error on the test sequences, one number after every `every` steps, of the learner `kind` from `seed` at the learning rate `lr`."""
 
     kind: Kind
     seed: int
+    lr: float
     every: int
     errors: tuple[float, ...]
 
@@ -135,12 +136,13 @@ def train_adder(
                 errors.append(F.mse_loss(model(x_test), y_test).item())
             if on_examined is not None:
                 on_examined(step, errors[-1])
-    return Curve(kind, seed, config.every, tuple(errors))
+    return Curve(kind, seed, config.lr, config.every, tuple(errors))
 
 
 @cache
-def stored() -> tuple[AddingConfig, tuple[Curve, ...]]:
-    """The settings and the curves of `benchmarks/adding_problem.py`, as last written to adding.json beside this file."""
+def stored() -> tuple[AddingConfig, tuple[Curve, ...], tuple[Curve, ...]]:
+    """What `benchmarks/adding_problem.py` last wrote to adding.json beside this file: the settings, their curves, and those at other rates."""
     content = json.loads(resources.files("course_lib.recurrent").joinpath("adding.json").read_text(encoding="utf-8"))
-    curves = tuple(Curve(curve["kind"], curve["seed"], content["config"]["every"], tuple(curve["errors"])) for curve in content["curves"])
-    return AddingConfig(**content["config"]), curves
+    config = AddingConfig(**content["config"])
+    curves = [Curve(curve["kind"], curve["seed"], curve["lr"], config.every, tuple(curve["errors"])) for curve in content["curves"]]
+    return config, tuple(curve for curve in curves if curve.lr == config.lr), tuple(curve for curve in curves if curve.lr != config.lr)

@@ -3,8 +3,10 @@
 Dimensions: V characters, N streams that are read side by side, T characters a batch.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -97,3 +99,12 @@ def sample(model: nn.Module, alphabet: Alphabet, start: str, count: int, *, temp
         ids = torch.multinomial(scores.softmax(0), 1, generator=generator).to(device)[None]
         written.append(int(ids))
     return start + alphabet.decode(written)
+
+
+def stored_losses() -> dict[tuple[str, int], list[float]]:
+    """What `benchmarks/char_models.py` last wrote to ladder.json beside this file: (kind, units) → held-out losses in nats, one a seed."""
+    content = json.loads(resources.files("course_lib.recurrent").joinpath("ladder.json").read_text(encoding="utf-8"))
+    losses: dict[tuple[str, int], list[float]] = {}
+    for run in content["runs"]:
+        losses.setdefault((run["kind"], run["hidden"]), []).append(run["held_out_loss"])
+    return losses

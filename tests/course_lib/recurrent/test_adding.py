@@ -46,29 +46,30 @@ def test_a_run_depends_on_its_arguments_alone_and_attention_learns_ten_steps_qui
 
 
 def test_solved_is_solved_for_good():
-    assert Curve("RNN", 0, 50, (0.2, 0.001, 0.2, 0.001, 0.001)).solved_at() == 200
-    assert Curve("RNN", 0, 50, (0.001, 0.2)).solved_at() is None
-    assert Curve("RNN", 0, 50, (0.001, 0.002)).solved_at() == 50
+    assert Curve("RNN", 0, 5e-3, 50, (0.2, 0.001, 0.2, 0.001, 0.001)).solved_at() == 200
+    assert Curve("RNN", 0, 5e-3, 50, (0.001, 0.2)).solved_at() is None
+    assert Curve("RNN", 0, 5e-3, 50, (0.001, 0.002)).solved_at() == 50
 
 
 def test_the_stored_curves_are_whole_and_their_settings_are_the_defaults():
-    config, curves = stored()
+    config, curves, others = stored()
     assert config == AddingConfig() and config.length == 50
+    assert {(curve.kind, curve.seed) for curve in others} == {("RNN", seed) for seed in range(3)}
     assert [(curve.kind, curve.seed) for curve in curves] == list(itertools.product(KINDS, range(3)))
     assert all(len(curve.errors) == config.steps // config.every for curve in curves)
 
 
 def test_the_stored_curves_tell_what_the_chapter_tells():
-    _, curves = stored()
+    _, curves, others = stored()
     solved = {kind: [curve.solved_at() for curve in curves if curve.kind == kind] for kind in KINDS}
     assert None not in solved["LSTM"] + solved["GRU"] + solved["attention"]
     assert max(solved["attention"]) < min(solved["LSTM"] + solved["GRU"])
-    assert solved["RNN"] == [None] * 3 and all(min(curve.errors) > SOLVED for curve in curves if curve.kind == "RNN")
+    assert solved["RNN"] == [None] * 3 and all(min(curve.errors) > GUESSING / 2 for curve in (*curves, *others) if curve.kind == "RNN")
 
 
 @pytest.mark.slow
 def test_a_stored_curve_is_what_training_gives():
-    config, curves = stored()
+    config, curves, _ = stored()
     wanted = next(curve for curve in curves if curve.kind == "attention" and curve.seed == 0)
     found = train_adder("attention", dataclasses.replace(config), seed=0)
     assert found.errors[-1] < SOLVED and found.solved_at() == pytest.approx(wanted.solved_at(), abs=200)
