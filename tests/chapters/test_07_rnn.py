@@ -115,16 +115,16 @@ def test_the_stored_curves_are_told_as_they_are():
 def test_over_three_seeds_the_lstm_is_below_both_rnns_as_the_text_says():
     losses = stored_losses()
     assert {len(values) for values in losses.values()} == {3}
-    assert max(losses["LSTM", 128]) < min(losses["RNN", 236]) < max(losses["RNN", 236]) < min(losses["RNN", 128])
+    assert max(losses["LSTM", 128]) < min(losses["RNN", 249]) < max(losses["RNN", 249]) < min(losses["RNN", 128])
 
 
 def test_the_parameters_that_the_text_compares_are_those_of_the_models():
     lstm, rnn, wide = (
         sum(param.numel() for param in language.CharModel(104, 32, hidden, kind).parameters())
-        for kind, hidden in (("LSTM", 128), ("RNN", 128), ("RNN", 236))
+        for kind, hidden in (("LSTM", 128), ("RNN", 128), ("RNN", 249))
     )
     assert lstm / rnn == pytest.approx(2.66, abs=0.1) and "nearly three times as many parameters" in prose()
-    assert wide == pytest.approx(lstm, rel=0.02)
+    assert wide == pytest.approx(lstm, rel=0.005)
 
 
 @pytest.mark.slow
@@ -178,7 +178,7 @@ def test_without_clipping_all_five_runs_are_lost_and_with_it_none_is_and_none_ca
     saved = numbers(executed("07"), r"clipped to 1 last losses: (.*)")
     assert len(saved) == 5 and min(saved) > GUESSING and max(saved) < 1
     usual, longest = numbers(executed("07"), r"clipped: (median length \S+, longest \S+)")
-    assert 7 < longest / usual < 14
+    assert 10 < longest / usual < 20
 
 
 @pytest.mark.slow
@@ -209,5 +209,6 @@ def test_every_rung_of_the_ladder_is_a_step_down(executed):
 @pytest.mark.slow
 def test_the_live_learner_adds_and_one_long_sequence_takes_longer_than_many_short_ones(executed):
     assert numbers(executed("07"), r"trained just now: error (\S+)")[0] < SOLVED
-    short, long = (numbers(executed("07"), rf"\n\s*{count} sequences of\s+{steps} steps:\s+(\S+) ms")[0] for count, steps in ((512, 16), (1, 8192)))
-    assert long > 3 * short
+    short, long = (numbers(executed("07"), rf"\n\s*{rows} ×\s+{steps} steps:\s+(\S+) ms")[0] for rows, steps in ((512, 16), (1, 8192)))
+    free = numbers(executed("07"), r"products that need not wait:\s+(\S+) ms")[0]
+    assert 1.1 * free < short < long
