@@ -96,7 +96,7 @@ def draw(memory: Memory, radius: float, title: str) -> Figure:
     plane.plot(np.cos(angle), np.sin(angle), color=FAINT, linewidth=1.2)
     plane.plot(np.real(memory.eigenvalues), np.imag(memory.eigenvalues), "o", color=BLUE, markersize=4)
     plane.set(xlim=(-1.7, 1.7), ylim=(-1.7, 1.7), aspect="equal", xlabel="real part", ylabel="imaginary part")
-    plane.text(0.03, 0.93, "eigenvalues; grey: radius 1", transform=plane.transAxes, fontsize=9, color=INK)
+    plane.set_title("eigenvalues, and the circle of radius 1", fontsize=9, color=INK)
 
     distance = np.arange(len(memory.left))
     curve.plot(distance, inside(memory.left), color=DARK_VERMILION, marker="s", markevery=10, markersize=5, linewidth=2, label="gradient left")

@@ -101,10 +101,10 @@ def sample(model: nn.Module, alphabet: Alphabet, start: str, count: int, *, temp
     return start + alphabet.decode(written)
 
 
-def stored_losses() -> dict[tuple[str, int], list[float]]:
-    """What `benchmarks/char_models.py` last wrote to ladder.json beside this file: (kind, units) → held-out losses in nats, one a seed."""
+def stored_losses() -> dict[tuple[str, int, float], list[float]]:
+    """What `benchmarks/char_models.py` last wrote to ladder.json beside this file: (kind, units, rate) → held-out losses in nats, one a seed."""
     content = json.loads(resources.files("course_lib.recurrent").joinpath("ladder.json").read_text(encoding="utf-8"))
-    losses: dict[tuple[str, int], list[float]] = {}
+    losses: dict[tuple[str, int, float], list[float]] = {}
     for run in content["runs"]:
-        losses.setdefault((run["kind"], run["hidden"]), []).append(run["held_out_loss"])
+        losses.setdefault((run["kind"], run["hidden"], run["lr"]), []).append(run["held_out_loss"])
     return losses
