@@ -3,7 +3,7 @@
     python benchmarks/char_models.py [--seeds 3] [--resume]
 
 The chapter's settings (3 epochs, 32 streams of 64 characters, Adam at 0.01, falling to 0, clipping to 1) for an RNN and an LSTM with equally
-many units, and for a wider RNN with as many parameters as the LSTM, which is given a second learning rate too. One thread; some minutes on an
+many units, and for a wider RNN with as many parameters as the LSTM; the last two at two learning rates each. One thread; some minutes on an
 idle machine. The losses depend on the text, and so on the version of Python.
 """
 
@@ -28,7 +28,7 @@ from course_lib.recurrent.language import CharModel, Kind
 from course_lib.recurrent.text import Alphabet, detached, held_out_loss, streams
 
 RESULTS = Path(__file__).parents[1] / "course_lib" / "recurrent" / "ladder.json"
-MODELS: tuple[tuple[Kind, int, float], ...] = (("RNN", 128, 1e-2), ("RNN", 249, 1e-2), ("RNN", 249, 5e-3), ("LSTM", 128, 1e-2))
+MODELS: tuple[tuple[Kind, int, float], ...] = (("RNN", 128, 1e-2), ("RNN", 249, 1e-2), ("RNN", 249, 5e-3), ("LSTM", 128, 1e-2), ("LSTM", 128, 2e-2))
 EPOCHS, WIDTH, STREAMS, LENGTH = 3, 32, 32, 64
 
 
