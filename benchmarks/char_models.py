@@ -49,6 +49,7 @@ def main() -> None:
         for seed in range(arguments.seeds):
             if (kind, hidden, lr, seed) in done:
                 runs.append(done[kind, hidden, lr, seed])
+                write(runs, arguments.seeds)
                 continue
             begun = time.perf_counter()
             torch.manual_seed(seed)
