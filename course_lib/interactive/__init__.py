@@ -5,6 +5,7 @@ from course_lib.interactive.boundary_steps import boundary_steps
 from course_lib.interactive.depth_profile import depth_profile
 from course_lib.interactive.feature_maps import feature_maps
 from course_lib.interactive.graph_steps import example_graph, graph_steps
+from course_lib.interactive.memory_profile import memory_profile
 from course_lib.interactive.plots import bars, digit_grid
 from course_lib.interactive.progress import progress
 from course_lib.interactive.scale_explorer import scale_explorer
@@ -27,6 +28,7 @@ __all__ = [
     "feature_maps",
     "fence",
     "graph_steps",
+    "memory_profile",
     "methods_over_splits",
     "progress",
     "scale_explorer",
