@@ -4,7 +4,6 @@ A layer or a whole network stays with the student: the check loads weights of it
 torch's layer of the same weights answers. A decoder is tried on tables of `course_lib.nn.transformer.chains`, which both sides can import.
 """
 
-import itertools
 import math
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from autograder.checking import Mismatch, at_most, case, close, exercise, finite, holds, same
+from autograder.checking import Mismatch, case, close, exercise, finite, holds, same
 from autograder.checking.cases import StudentError
 from course_lib.nn.transformer.chains import chain_step, history_step
 
@@ -231,7 +230,7 @@ def loaded(layer, state):
     if own != wanted:
         odd = sorted(set(own.items()) ^ set(wanted.items()))
         raise Mismatch(f"The names and shapes in state_dict() should be those of torch's layer; {odd[0][0]} is not.")
-    layer.load_state_dict(state)
+    layer.load_state_dict(dict(state))
     return layer
 
 
@@ -431,6 +430,7 @@ def Tagger(student, rng):
         network = asked()
         first, second = tokens(rng, 3, 6, 15), tokens(rng, 3, 6, 15)
         second[1] = first[1]
+        finite(network(first))
         close(network(second)[1], network(first)[1], atol=1e-5)
         holds(not torch.allclose(network(second)[0], network(first)[0], atol=1e-3), "Other words, the same answer.")
     with case(ORDER, hint="The table of places has to be added to the embeddings."):
@@ -481,11 +481,11 @@ Tagger.slip(
     (", batch_first=True", ""),
     ("src_key_padding_mask=tokens == 0", "src_key_padding_mask=(tokens == 0).T"),
     of=BATCH_FIRST,
-    fails=(NEIGHBOURS, ORDER, PADDING),
+    fails=(NEIGHBOURS, ORDER),
 )
 Tagger.slip("no places", (" + self.positions[: tokens.size(1)]", ""), of=BATCH_FIRST, fails=ORDER)
 Tagger.slip("padding looked at", (", src_key_padding_mask=tokens == 0", ""), of=BATCH_FIRST, fails=PADDING)
-Tagger.slip("only padding looked at", ("tokens == 0", "tokens != 0"), of=BATCH_FIRST, fails=(NEIGHBOURS, ORDER, PADDING))
+Tagger.slip("only padding looked at", ("tokens == 0", "tokens != 0"), of=BATCH_FIRST, fails=(ORDER, PADDING))
 Tagger.slip(
     "the same layer again and again",
     (
@@ -624,9 +624,11 @@ DecoderLayer.slip(
 )
 DecoderLayer.slip(
     "the source first",
+    ("            h = self.norm1(y)\n            y = y + self.look(self.self_attn, h, h, target_mask)\n", ""),
     (
-        "            y = y + self.look(self.self_attn, h, h, target_mask)\n            y = y + self.look(self.multihead_attn, self.norm2(y), memory, source_mask)\n",
-        "            y = y + self.look(self.multihead_attn, self.norm2(y), memory, source_mask)\n            h = self.norm1(y)\n            y = y + self.look(self.self_attn, h, h, target_mask)\n",
+        "            return y + self.feed_forward(self.norm3(y))",
+        "            h = self.norm1(y)\n            y = y + self.look(self.self_attn, h, h, target_mask)\n"
+        "            return y + self.feed_forward(self.norm3(y))",
     ),
     of=TORCHS,
     fails=DECODER_PRE,
@@ -666,11 +668,9 @@ def TinyTransformer(student, rng):
 
     source, target = tokens(rng, 2, 6, vocab), tokens(rng, 2, 5, vocab)
     with case(LAYERS, hint="What may range(…) be told by? The number of layers has nothing to do with the number of words."):
-        sizes = {
-            (words, layers): sum(value.numel() for value in built(words, layers).state_dict().values()) for words in (5, 9) for layers in (1, 2, 3)
-        }
-        grown = [sizes[words, layers + 1] - sizes[words, layers] for words in (5, 9) for layers in (1, 2)]
-        holds(len(set(grown)) == 1 and grown[0] > 0, "One layer more should cost the same number of parameters, whatever the vocabulary.")
+        sizes = [sum(value.numel() for value in built(*told).state_dict().values()) for told in ((5, 1), (5, 2), (9, 1), (9, 3))]
+        holds(sizes[1] > sizes[0] and sizes[3] - sizes[2] == 2 * (sizes[1] - sizes[0]), "One layer more should always cost the same.")
+        holds(sizes[2] - sizes[0] <= 4 * (3 * WIDTH + 2), "Four words more cost more parameters than their vectors and scores need.")
     with case(LOGITS, hint="After the last layer comes a Linear from width to vocab_size."):
         same(tuple(asked()(source, target).shape), (2, 5, vocab), "the shape")
     with case(SHORT, hint="Of the table of places take the first rows, as many as there are words."):
@@ -723,7 +723,7 @@ class _(nn.Module):
         self.width = width
         self.embedding = nn.Embedding(vocab_size, width)
         self.positions = nn.Parameter(0.02 * torch.randn(max_len, width))
-        sizes = dict(d_model=width, nhead=num_heads, dim_feedforward=hidden, dropout=0.0, batch_first=True)
+        sizes = {"d_model": width, "nhead": num_heads, "dim_feedforward": hidden, "dropout": 0.0, "batch_first": True}
         self.encoder = nn.ModuleList([nn.TransformerEncoderLayer(**sizes) for _ in range(num_layers)])
         self.decoder = nn.ModuleList([nn.TransformerDecoderLayer(**sizes) for _ in range(num_layers)])
         self.output = nn.Linear(width, vocab_size)
@@ -777,7 +777,7 @@ TinyTransformer.slip(
 TinyTransformer.slip("no output layer", ("return self.output(y)", "return y"), of=LOOPS, fails=(LOGITS, SHORT, THROUGH))
 TinyTransformer.slip(
     "the batch taken for the time",
-    (", batch_first=True", ""),
+    (', "batch_first": True', ""),
     ("src_key_padding_mask=padding", "src_key_padding_mask=padding.T"),
     ("memory_key_padding_mask=padding)", "memory_key_padding_mask=padding.T)"),
     of=LOOPS,
@@ -1049,39 +1049,58 @@ def _(step, memory, bos, eos, max_len):
     return answers
 
 
-def all_sentences(memory, step, vocab, max_len):
-    """Every sentence that can be said, with its sum of log-probabilities and its length with the end token: [(tokens, sum, length)]."""
-    found, live = [], [([], 0.0)]
-    for length in range(1, max_len + 1):
-        longer = []
-        for sentence, total in live:
-            log_probs = step(memory, torch.tensor([[BOS, *sentence]])).log_softmax(-1)[0].tolist()
-            for token in range(vocab):
-                if token == EOS:
-                    found.append((sentence, total + log_probs[token], length))
-                elif length == max_len:
-                    found.append(([*sentence, token], total + log_probs[token], length))
-                else:
-                    longer.append(([*sentence, token], total + log_probs[token]))
-        live = longer
-    return found
+MISTAKES = ("logits", "probabilities", "greedy", "no penalty", "end not counted", "unfinished lost", "first end", "last token", "apart", "end kept")
 
 
-def searched(memory, step, width, max_len, alpha):
-    """The search of the exercise, in plain lists."""
-    live, done = [([], 0.0)], []
+def log_probs_of(table, prefix, mistake=""):
+    """What `history_step` says after a prefix, in plain lists: table[place][token] holds logits."""
+    if mistake == "last token":
+        prefix = prefix[-1:]
+    logits = [sum(column) for column in zip(*(table[place][token] for place, token in enumerate(prefix)), strict=True)]
+    if mistake == "logits":
+        return logits
+    norm = math.log(sum(map(math.exp, logits)))
+    return [math.exp(logit - norm) if mistake == "probabilities" else logit - norm for logit in logits]
+
+
+def searched(table, width, max_len, alpha, mistake=""):
+    """The search of the exercise, in plain lists, right or with one mistake. → (tokens, score)"""
+    if mistake == "greedy":
+        width = 1
+    live, done = [([BOS], 0.0)], []
     for length in range(1, max_len + 1):
         longer = []
-        for sentence, total in live:
-            log_probs = step(memory, torch.tensor([[BOS, *sentence]])).log_softmax(-1)[0].tolist()
-            longer += [([*sentence, token], total + log_prob) for token, log_prob in enumerate(log_probs)]
+        for prefix, total in live:
+            longer += [([*prefix, token], total + value) for token, value in enumerate(log_probs_of(table, prefix, mistake))]
+        if mistake == "apart" and length > 1:  # each trial goes on by itself
+            groups = [[item for item in longer if item[0][:-1] == prefix] for prefix, _ in live]
+            longer = [max(group, key=lambda item: item[1]) for group in groups]
         longer = sorted(longer, key=lambda item: -item[1])[:width]
-        done += [(total / length**alpha, sentence) for sentence, total in longer if sentence[-1] == EOS or length == max_len]
+        for prefix, total in longer:
+            ended = prefix[-1] == EOS
+            if ended or length == max_len:
+                number = max(length - 1, 1) if mistake == "end not counted" and ended else length
+                score = total / number ** (0.0 if mistake == "no penalty" else alpha)
+                score = -1e9 if mistake == "unfinished lost" and not ended else score
+                done.append((score, prefix[1:] if mistake == "end kept" else [token for token in prefix[1:] if token != EOS]))
         live = [item for item in longer if item[0][-1] != EOS]
-        if not live:
+        if not live or (mistake == "first end" and done):
             break
     score, best = max(done)
-    return ([token for token in best if token != EOS], score)
+    return best, score
+
+
+def all_sentences(table, max_len):
+    """Every sentence that can be said: [(sum of log-probabilities, tokens)]."""
+    found, live = [], [([BOS], 0.0)]
+    for length in range(1, max_len + 1):
+        longer = []
+        for prefix, total in live:
+            for token, value in enumerate(log_probs_of(table, prefix)):
+                over = token == EOS or length == max_len
+                (found if over else longer).append(((total + value), [*prefix[1:], token]) if over else ([*prefix, token], total + value))
+        live = longer
+    return [(total, [token for token in sentence if token != EOS]) for total, sentence in found]
 
 
 AS_GREEDY = "with a width of 1 it is greedy"
@@ -1096,78 +1115,58 @@ PRUNED = "in every round the best continuations of all trials together stay"
 def beam_search(student, rng):
     """Several trials side by side."""
 
-    def asked(step, memory, width, max_len, alpha=0.0):
+    def expect(memory, step, wanted, width, max_len, alpha):
         found = student.beam_search(step, memory, width, BOS, EOS, max_len, alpha)
         same(len(found), 2, "the number of things returned, tokens and score")
-        return list(found[0]), float(found[1])
+        same(list(found[0]), wanted[0], "the sentence")
+        close(float(found[1]), wanted[1], rtol=1e-4, atol=1e-4)
 
-    def expect(found, wanted):
-        same(found[0], wanted[0], "the sentence")
-        close(found[1], wanted[1], rtol=1e-4, atol=1e-4)
-
-    def drawn(differs, vocab=5, max_len=4, shape=history_step, ending=0.0):
-        """A random table on which the right answer is not the one of the slips that `differs` names."""
-        for _ in range(400):
-            memory = tensor(rng, 1, max_len, vocab, vocab) if shape is history_step else tensor(rng, 1, vocab, vocab)
-            memory[..., EOS] += ending
-            if differs(memory):
-                return memory
-        raise RuntimeError("no table found")
+    def tried(width, max_len, alphas, caught, ending=0.0, vocab=5):
+        """A table that tells exactly the mistakes in `caught` from the right search, given to the student for each alpha."""
+        for _ in range(3000):
+            drawn = rng.normal(size=(max_len, vocab, vocab))
+            drawn[..., EOS] += ending
+            table = drawn.tolist()
+            right = [searched(table, width, max_len, alpha) for alpha in alphas]
+            if all((wrong_somewhere(table, width, max_len, alphas, right, mistake)) == (mistake in caught) for mistake in MISTAKES):
+                break
+        else:
+            raise RuntimeError("no such table was found")
+        memory = torch.tensor(table)[None]
+        for alpha, wanted in zip(alphas, right, strict=True):
+            expect(memory, history_step, wanted, width, max_len, alpha)
+        return table, right
 
     with case(AS_GREEDY, hint="One trial, and its best continuation in every round. Scores are sums of log_softmax, not of logits."):
-        memory = drawn(lambda memory: len(best_first(memory, history_step, 4)[0]) == 3)
-        expect(asked(history_step, memory, 1, 4), searched(memory, history_step, 1, 4, 0.0))
+        tried(1, 4, (0.0,), {"logits", "probabilities", "last token", "end kept"}, ending=0.5)
     with case(LOOKS_ROUND, hint="Keep several trials with their sums; the best first step need not begin the best sentence."):
         probabilities = torch.full((6, 6), 1e-6)
         probabilities[BOS, 3], probabilities[BOS, 4] = 0.6, 0.4
         probabilities[3, 3:] = torch.tensor([0.34, 0.33, 0.33])
-        probabilities[4, 5] = 0.98
-        probabilities[5, EOS] = 0.98
-        memory = probabilities.log()[None]
-        found = asked(chain_step, memory, 2, 4)
-        expect(found, searched(memory, chain_step, 2, 4, 0.0))
-        same(found[0], [4, 5], "the sentence")
+        probabilities[4, 5] = probabilities[5, EOS] = 0.9
+        best = (probabilities / probabilities.sum(1, keepdim=True)).log()
+        score = float(best[BOS, 4] + best[4, 5] + best[5, EOS])
+        expect(probabilities.log()[None], chain_step, ([4, 5], score), 2, 4, 0.0)
     with case(EXHAUSTIVE, hint="Each trial is continued by every token, ending included; those that end are put aside and not continued."):
-        memory = drawn(
-            lambda memory: searched(memory, history_step, 200, 3, 0.0)[0] != searched(memory, history_step, 1, 3, 0.0)[0], max_len=3, ending=-0.5
-        )
-        sentence, total, _ = max(all_sentences(memory, history_step, 5, 3), key=lambda item: item[1])
-        expect(asked(history_step, memory, 200, 3), (sentence, total))
+        caught = set(MISTAKES) - {"no penalty", "end not counted", "unfinished lost"}
+        table, right = tried(200, 3, (0.0,), caught, ending=0.5)
+        total, sentence = max(all_sentences(table, 3))
+        same(right[0][0], sentence, "the sentence")
+        close(right[0][1], total)
     with case(PENALTY, hint="score = sum / n ** alpha with n the number of tokens, the end token among them. It decides between finished sentences."):
-        memory = drawn(
-            lambda memory: (
-                len({str(searched(memory, history_step, 4, 4, alpha)[0]) for alpha in (0.0, 1.0)}) == 2
-                and EOS == int(history_step(memory, torch.tensor([[BOS, *searched(memory, history_step, 4, 4, 1.0)[0]]])).argmax())
-                if len(searched(memory, history_step, 4, 4, 1.0)[0]) < 4
-                else False
-            ),
-            ending=0.7,
-        )
-        for alpha in (0.0, 1.0, 0.6):
-            expect(asked(history_step, memory, 4, 4, alpha), searched(memory, history_step, 4, 4, alpha))
+        tried(4, 4, (0.0, 1.0, 0.6), set(MISTAKES) - {"unfinished lost"}, ending=0.7)
     with case(CUT_OFF, hint="After max_len rounds, what has not ended counts as it stands."):
-        memory = drawn(lambda memory: len(searched(memory, history_step, 3, 4, 1.0)[0]) == 4, ending=-1.0)
-        expect(asked(history_step, memory, 3, 4, 1.0), searched(memory, history_step, 3, 4, 1.0))
+        tried(3, 4, (1.0,), set(MISTAKES) - {"end not counted", "first end", "end kept"}, ending=-2.0)
     with case(
         PRUNED, hint="Not the best continuation of each trial: the best of all continuations, by the plain sum. The whole beginning goes to `step`."
     ):
-        memory = drawn(lambda memory: separately(memory, history_step, 3, 4)[0] != searched(memory, history_step, 3, 4, 0.0)[0])
-        expect(asked(history_step, memory, 3, 4), searched(memory, history_step, 3, 4, 0.0))
+        tried(3, 4, (0.0,), {"logits", "probabilities", "greedy", "last token", "apart", "end kept"}, ending=0.3)
 
 
-def separately(memory, step, width, max_len):
-    """A mistake: the best first tokens, each continued on its own by its best continuation."""
-    log_probs = step(memory, torch.tensor([[BOS]])).log_softmax(-1)[0]
-    found = []
-    for token in log_probs.topk(width).indices.tolist():
-        sentence, total = [token], float(log_probs[token])
-        while sentence[-1] != EOS and len(sentence) < max_len:
-            following = step(memory, torch.tensor([[BOS, *sentence]])).log_softmax(-1)[0]
-            sentence.append(int(following.argmax()))
-            total += float(following.max())
-        found.append((total, sentence))
-    total, best = max(found)
-    return [token for token in best if token != EOS], total
+def wrong_somewhere(table, width, max_len, alphas, right, mistake):
+    """Does the mistake show in any of the answers?"""
+    pairs = ((searched(table, width, max_len, alpha, mistake), wanted) for alpha, wanted in zip(alphas, right, strict=True))
+    return any(found[0] != wanted[0] or abs(found[1] - wanted[1]) > 0.01 for found, wanted in pairs)
 
 
 @beam_search.right("plain lists")
@@ -1178,7 +1177,7 @@ def _(step, memory, width, bos, eos, max_len, alpha=0.0):
         for prefix, total in trials:
             log_probs = torch.log_softmax(step(memory, torch.tensor([prefix]))[0], dim=0)
             for token in range(len(log_probs)):
-                candidates.append((prefix + [token], total + float(log_probs[token])))
+                candidates.append(([*prefix, token], total + float(log_probs[token])))
         candidates.sort(key=lambda pair: pair[1], reverse=True)
         trials = []
         for prefix, total in candidates[:width]:
@@ -1195,16 +1194,23 @@ def _(step, memory, width, bos, eos, max_len, alpha=0.0):
 
 
 LISTS = "plain lists"
-BEAM_CASES = (AS_GREEDY, LOOKS_ROUND, EXHAUSTIVE, PENALTY, CUT_OFF, PRUNED)
 beam_search.slip(
     "logits added up instead of log-probabilities",
     ("torch.log_softmax(step(memory, torch.tensor([prefix]))[0], dim=0)", "step(memory, torch.tensor([prefix]))[0]"),
     of=LISTS,
-    fails=BEAM_CASES,
+    fails=(AS_GREEDY, LOOKS_ROUND, EXHAUSTIVE, PENALTY, CUT_OFF, PRUNED),
 )
-beam_search.slip("probabilities added up", ("torch.log_softmax(", "torch.softmax("), of=LISTS, fails=BEAM_CASES)
 beam_search.slip(
-    "greedy, whatever the width", ("candidates[:width]", "candidates[:1]"), of=LISTS, fails=(LOOKS_ROUND, EXHAUSTIVE, PENALTY, CUT_OFF, PRUNED)
+    "probabilities added up",
+    ("torch.log_softmax(", "torch.softmax("),
+    of=LISTS,
+    fails=(AS_GREEDY, LOOKS_ROUND, EXHAUSTIVE, PENALTY, CUT_OFF, PRUNED),
+)
+beam_search.slip(
+    "greedy, whatever the width",
+    ("candidates[:width]", "candidates[:1]"),
+    of=LISTS,
+    fails=(LOOKS_ROUND, EXHAUSTIVE, PENALTY, CUT_OFF, PRUNED),
 )
 beam_search.slip(
     "the length left out",
@@ -1215,7 +1221,7 @@ beam_search.slip(
 )
 beam_search.slip(
     "the end token not counted",
-    ("finished.append((total / length**alpha, prefix[1:-1]))", "finished.append((total / max(length - 1, 1)**alpha, prefix[1:-1]))"),
+    ("finished.append((total / length**alpha, prefix[1:-1]))", "finished.append((total / max(length - 1, 1) ** alpha, prefix[1:-1]))"),
     of=LISTS,
     fails=PENALTY,
 )
@@ -1226,7 +1232,10 @@ beam_search.slip(
     fails=CUT_OFF,
 )
 beam_search.slip(
-    "ended at the first sentence that ends", ("        if not trials:", "        if finished or not trials:"), of=LISTS, fails=(EXHAUSTIVE, PENALTY)
+    "over as soon as one sentence has ended",
+    ("        if not trials:", "        if finished or not trials:"),
+    of=LISTS,
+    fails=(EXHAUSTIVE, PENALTY),
 )
 beam_search.slip(
     "the last token alone",
@@ -1234,10 +1243,15 @@ beam_search.slip(
     of=LISTS,
     fails=(AS_GREEDY, EXHAUSTIVE, PENALTY, CUT_OFF, PRUNED),
 )
-beam_search.slip("the end token in the answer", ("prefix[1:-1]))", "prefix[1:]))"), of=LISTS, fails=(AS_GREEDY, LOOKS_ROUND, PENALTY))
+beam_search.slip(
+    "the end token in the answer",
+    ("prefix[1:-1]))", "prefix[1:]))"),
+    of=LISTS,
+    fails=(AS_GREEDY, LOOKS_ROUND, EXHAUSTIVE, PENALTY, PRUNED),
+)
 
 
-@beam_search.wrong("the best first tokens, each continued on its own", fails=(EXHAUSTIVE, PENALTY, PRUNED))
+@beam_search.wrong("the best first tokens, each continued on its own", fails=(EXHAUSTIVE, PENALTY, CUT_OFF, PRUNED))
 def _(step, memory, width, bos, eos, max_len, alpha=0.0):
     log_probs = step(memory, torch.tensor([[bos]])).log_softmax(-1)[0]
     found = []

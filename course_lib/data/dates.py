@@ -8,8 +8,8 @@ import datetime
 from course_lib.data.pairs import Pair, PairSplit
 from course_lib.data.split import check_fraction, generator
 
-MONTHS = "January February March April May June July August September October November December".split()
-WEEKDAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()  # as date.weekday() counts
+MONTHS = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"]
+WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]  # as date.weekday() counts
 FIRST, LAST = datetime.date(1900, 1, 1), datetime.date(2099, 12, 31)
 STYLES = 6
 

@@ -10,8 +10,9 @@ from course_lib.data.pairs import Pair, PairSplit
 from course_lib.data.split import check_fraction, generator
 
 LARGEST = 999_999
-ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+ONES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+ONES += ["eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 DIGITS = "零一二三四五六七八九"
 UNITS = (("千", 1000), ("百", 100), ("十", 10), ("", 1))
 ALWAYS_TRAINED = 20  # numbers below this one are never held out: "zero" stands nowhere but in 0

@@ -5,7 +5,6 @@ Dimensions: B batch, Ts source tokens, Tt target tokens, W width, V target vocab
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from course_lib.nn.transformer.decoder import Decoder
