@@ -26,9 +26,9 @@ MOST_TOKENS = 20  # of an answer
 class TranslationConfig:
     """How to train. The rate of a step is factor times the paper's; smoothing is that of the labels."""
 
-    steps: int = 1200
-    batch_size: int = 128
-    warmup: int = 200
+    steps: int = 600
+    batch_size: int = 64
+    warmup: int = 150
     factor: float = 0.5
     ramp: bool = True  # False: the rate starts at its highest
     smoothing: float = 0.1

@@ -11,7 +11,7 @@ from importlib import resources
 
 @dataclass(frozen=True)
 class Run:
-    """variant: what was changed; loss: mean of the last 50 training losses; exact: share of held-out numbers translated rightly; seconds: of training."""
+    """variant: what was changed; loss: mean of the last 50 training losses; exact: share of held-out numbers that are right; seconds: of training."""
 
     variant: str
     seed: int

@@ -34,7 +34,16 @@ from torch.nn import functional as F
 from autograder import check, predict, progress_board
 from course_lib.data.dates import date_pairs
 from course_lib.data.number_words import chinese_numeral, english_words, number_pairs
-from course_lib.data.pairs import BOS, EOS, PAD, Pair, PairSplit, Vocabulary, teacher_pairs, tokens_of
+from course_lib.data.pairs import (
+    BOS,
+    EOS,
+    PAD,
+    Pair,
+    PairSplit,
+    Vocabulary,
+    teacher_pairs,
+    tokens_of,
+)
 from course_lib.device import best_device, course_size, describe_device
 from course_lib.interactive import progress, show, show_static
 from course_lib.interactive.cross_attention import Reading, cross_attention_maps
@@ -345,7 +354,7 @@ class Tagger(nn.Module):
         self.embedding = nn.Embedding(vocab_size, width)
         self.positions = nn.Parameter(0.02 * torch.randn(1, max_len, width))
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, num_heads, batch_first=True)
+            nn.TransformerEncoderLayer(width, num_heads, 4 * width, batch_first=True)
             for _ in range(num_layers)
         )
         self.output = nn.Linear(width, num_labels)
@@ -353,7 +362,7 @@ class Tagger(nn.Module):
         # self.embedding = nn.Embedding(vocab_size, width)
         # self.positions = nn.Parameter(0.02 * torch.randn(1, max_len, width))
         # self.layers = nn.ModuleList(
-        #     nn.TransformerLayer(width, num_heads) for _ in range(num_layers)
+        #     nn.TransformerLayer(width, num_heads, 4 * width) for _ in range(num_layers)
         # )
         # self.output = nn.Linear(width, num_labels)
         ### END SOLUTION
@@ -441,7 +450,7 @@ check("transformer.DecoderLayer", DecoderLayer)
 class Translator(nn.Module):
     """source (B, Ts), target so far (B, Tt) → logits (B, Tt, target_vocab): at every place, what comes next."""
 
-    def __init__(self, source_vocab, target_vocab, width=64, num_heads=4, hidden=256, num_layers=2):
+    def __init__(self, source_vocab, target_vocab, width=64, num_heads=4, hidden=128, num_layers=2):
         super().__init__()
         self.source_embedding = nn.Embedding(source_vocab, width)
         self.target_embedding = nn.Embedding(target_vocab, width)
@@ -686,7 +695,7 @@ check("transformer.transformer_rate", transformer_rate)
 
 
 # %%
-def train_translator(pairs, *, steps=STEPS, batch_size=128, warmup=200, seed=0, **sizes):
+def train_translator(pairs, *, steps=600, batch_size=64, warmup=150, seed=0, **sizes):
     """→ (trained Translator, source vocabulary, target vocabulary, losses)."""
     source = Vocabulary.of(pair.source for pair in pairs.train)
     target = Vocabulary.of(pair.target for pair in pairs.train)
@@ -737,7 +746,15 @@ print(f"the least possible loss with s = 0.1 and {len(target_signs)} tokens: {fl
 # the network knows of the N sources, its first axis of length N, and `tokens` (N, T) is what has been written so far, `bos` first; the answer is logits (N, V).
 # So you can try your decoder on models that you know by heart. `chain_step` is one: its memory is a table (N, V, V), row $v$ of which holds the logits of
 # what follows token $v$.
-#
+
+# %%
+table = torch.full((1, 5, 5), -9.0)
+table[0, BOS, 3] = table[0, 3, 4] = table[0, 4, EOS] = 0.0  # 1 → 3 → 4 → 2, the end
+for tokens in ([BOS], [BOS, 3], [BOS, 3, 4]):
+    follows = chain_step(table, torch.tensor([tokens])).argmax(dim=1).item()
+    print(f"after {tokens} the likeliest token is {follows}")
+
+# %% [markdown] lang="en"
 # ### Bug hunt: the decoder that does not read what it writes
 #
 # One article writes the decoder as $y = \mathrm{Decoder}(C)$: the output comes from the context $C$. Taken at its word, that is the program below. It knows
@@ -803,12 +820,18 @@ def translate(net, source, target, sentences, max_len=20):
 
 # %% train
 answers = translate(model, source_words, target_signs, [pair.source for pair in numbers.test])
-right = sum(answer == pair.target for answer, pair in zip(answers, numbers.test))
-print(f"exactly right: {wilson_interval(right, len(numbers.test)).percent()} of {len(numbers.test):,}")
-for answer, pair in zip(answers, numbers.test):
+right = sum(answer == pair.target for answer, pair in zip(answers, numbers.test, strict=True))
+print(
+    f"exactly right: {wilson_interval(right, len(numbers.test)).percent()} of {len(numbers.test):,}"
+)
+for answer, pair in zip(answers, numbers.test, strict=True):
     if answer != pair.target:
         print(f"    {pair.source}: wrote {answer}, right is {pair.target}")
-print(english_words(120_345), "→", translate(model, source_words, target_signs, [english_words(120_345)])[0])
+print(
+    english_words(120_345),
+    "→",
+    translate(model, source_words, target_signs, [english_words(120_345)])[0],
+)
 
 # %% [markdown] lang="en"
 # ### Why the beginning matters
@@ -825,7 +848,9 @@ mixed_guess = ...
 # %%
 from itertools import product
 
-drawn = list(product("pb", repeat=4))  # plain or bank, for each of four signs: all are equally likely
+drawn = list(
+    product("pb", repeat=4)
+)  # plain or bank, for each of four signs: all are equally likely
 predict.reveal(
     "transformer.two_styles",
     guess=mixed_guess,
@@ -898,7 +923,7 @@ check("transformer.beam_search", beam_search)
 # Does it help our translator? Where the network is sure, there is nothing to search for. Take a **half-trained** one instead:
 
 # %% train
-young, *_ = train_translator(numbers, steps=YOUNG_STEPS)
+young, *_ = train_translator(numbers, steps=120)
 sample = numbers.test[:200]
 found = {"greedy": translate(young, source_words, target_signs, [pair.source for pair in sample])}
 begun = time.perf_counter()
@@ -913,7 +938,7 @@ for width in (4,):
         written.append(target_signs.text(tokens))
     found[f"beam of {width}"] = written
 for name, written in found.items():
-    right = sum(answer == pair.target for answer, pair in zip(written, sample))
+    right = sum(answer == pair.target for answer, pair in zip(written, sample, strict=True))
     print(f"{name:10s} {wilson_interval(right, len(sample)).percent()} of {len(sample)}")
 
 # %% [markdown] lang="en"
@@ -939,9 +964,227 @@ def reading(net, source, target, sentence):
 
 # %% train
 chosen = (999_999, 120_345, 120_000, 12_000, 500_020)
-readings = [
-    reading(model, source_words, target_signs, english_words(number)) for number in chosen
-]
+readings = [reading(model, source_words, target_signs, english_words(number)) for number in chosen]
 
 # %% figure="cross_attention_maps" alt="A table of grey cells: one row for each written sign, one column for each source word; the darker a cell, the more of its weight the chosen head gives to that word. A frame marks the row that is being written."
 show(cross_attention_maps(readings))
+
+# %% [markdown] lang="en"
+# Go through 120,345. The map has learnt both grammars: the English words are read in the order in which the Chinese signs need them, and where
+# several words decide about one sign, several are looked at. Be careful with such pictures all the same: a weight says where a head *looks*, not what it
+# *does* with what it sees there, and with two layers of encoder below, the vector at "twenty" may hold news of its neighbours (chapter 17 takes this up).
+#
+# ## 9 · What was it good for?
+#
+# Every part of this network has been introduced with a reason. Reasons can be wrong. So we took the parts away one by one, and trained each variant with
+# three seeds, on the same numbers and for the same 600 steps (`benchmarks/translation.py`; the stored results carry date and command):
+
+# %%
+variants = list(dict.fromkeys(run.variant for run in stored()))
+shares = {name: [run.exact for run in stored() if run.variant == name] for name in variants}
+for name, found in shares.items():
+    losses_of = [run.loss for run in stored() if run.variant == name]
+    shown = ", ".join(f"{share:6.1%}" for share in found)
+    print(f"{name:32s} exact {shown}   last loss {np.mean(losses_of):.3f}")
+
+figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
+for row, name in enumerate(reversed(variants)):
+    axis.plot([0, 1], [row, row], ":", color="#BBBBBB", linewidth=1, zorder=0)
+    axis.plot(
+        shares[name], [row] * len(shares[name]), "o", color="#005A8E", markersize=7, alpha=0.7
+    )
+axis.set_yticks(range(len(variants)), list(reversed(variants)))
+axis.set(xlabel="share of held-out numbers that are right in every sign", xlim=(-0.02, 1.02))
+axis.spines[["top", "right"]].set_visible(False)
+plt.close(figure)
+show_static(
+    figure,
+    alt="A row of dots for each variant, one dot a seed. ALT_VARIANTS",
+)
+
+# %% [markdown] lang="en"
+# ABLATION_PROSE
+#
+# ## 10 · Another language: dates
+#
+# Nothing in the program knows what a number is. Give it other pairs: dates as people write them, and as ISO 8601 has them. The weekday, where there is one,
+# must be ignored; the order must be changed; months must become figures.
+
+# %% train
+dates = date_pairs(seed=0)
+for pair in dates.test[:4]:
+    print("   ", pair.source, "→", pair.target)
+date_model, date_words, date_signs, _ = train_translator(dates, steps=450)
+date_answers = translate(date_model, date_words, date_signs, [pair.source for pair in dates.test])
+right = sum(answer == pair.target for answer, pair in zip(date_answers, dates.test, strict=True))
+print(f"exactly right: {wilson_interval(right, len(dates.test)).percent()} of {len(dates.test):,}")
+wrong = [
+    (pair.source, answer)
+    for answer, pair in zip(date_answers, dates.test, strict=True)
+    if answer != pair.target
+]
+print("wrong:", wrong[:5] if wrong else "none")
+
+# %% [markdown] lang="en"
+# The dates held out are days that it has never seen, in six ways of writing. What would happen to a seventh, "the fifth of March"? *fifth* is not in the
+# vocabulary, and `Vocabulary` says so. A translator knows its training data's world, and no other. The same holds more quietly for length: try a number above
+# a million, all of whose words it knows.
+
+# %% train
+strange = "two hundred thousand three hundred thousand four"  # known words, but not a number
+print(strange, "→", translate(model, source_words, target_signs, [strange])[0])
+
+# %% [markdown] lang="en"
+# It answers, of course. It has never learnt to say "this is not a number".
+#
+# ## 11 · Measured: against PyTorch's Transformer
+#
+# **Is it right?** `nn.Transformer` with the weights of your trained translator, on the same sentences: the same answers, and the same gradients?
+
+# %% train
+small = model if course_size() == "small" else train_translator(numbers, steps=5)[0]
+ours = small.cpu()
+theirs = nn.Transformer(64, 4, 2, 2, 128, 0.0, batch_first=True, norm_first=True)
+renamed = {
+    name.replace("encoder_layers", "encoder.layers")
+    .replace("decoder_layers", "decoder.layers")
+    .replace("encoder_norm", "encoder.norm")
+    .replace("decoder_norm", "decoder.norm"): value
+    for name, value in ours.state_dict().items()
+    if name.startswith(("encoder", "decoder"))
+}
+theirs.load_state_dict(renamed)
+
+sentences = [pair.source for pair in numbers.test[:32]]
+words = torch.from_numpy(source_words.encode(sentences))
+read, said = map(
+    torch.from_numpy, teacher_pairs(target_signs, [p.target for p in numbers.test[:32]])
+)
+padding = words == PAD  # torch: True = leave out
+
+
+def through_torch(words, read):
+    future = nn.Transformer.generate_square_subsequent_mask(read.size(1))
+    x = ours.embed(ours.source_embedding, words)
+    y = ours.embed(ours.target_embedding, read)
+    y = theirs(
+        x,
+        y,
+        tgt_mask=future,
+        src_key_padding_mask=padding,
+        memory_key_padding_mask=padding,
+        tgt_is_causal=True,
+    )
+    return ours.output(y)
+
+
+mine, torchs = ours(words, read), through_torch(words, read)
+real = said != PAD
+print(f"largest difference of a logit: {(mine - torchs)[real].abs().max():.1e}")
+gradients = []
+for logits in (mine, torchs):
+    ours.zero_grad()
+    smoothed_loss(logits, said, 0.1, PAD).backward()
+    gradients.append(ours.source_embedding.weight.grad.clone())
+print(f"largest difference of a gradient: {(gradients[0] - gradients[1]).abs().max():.1e}")
+
+# %% [markdown] lang="en"
+# **Is it fast?** A training step of the encoder alone, forward and backward, yours and `nn.TransformerEncoder`, turn by turn:
+
+# %% train
+torch.set_num_threads(1)
+pair_of = (
+    nn.ModuleList(EncoderLayer(128, 4, 512) for _ in range(2)),
+    nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(128, 4, 512, 0.0, batch_first=True, norm_first=True),
+        2,
+        enable_nested_tensor=False,
+    ),
+)
+x = torch.randn(16, 32, 128)
+clocks = ([], [])
+for _turn in range(25):
+    for number, encoder in enumerate(pair_of):
+        begun = time.perf_counter()
+        y = x
+        for layer in encoder if number == 0 else (encoder,):
+            y = layer(y)
+        y.square().mean().backward()
+        clocks[number].append(time.perf_counter() - begun)
+mine_ms, torch_ms = (1e3 * float(np.median(clock[5:])) for clock in clocks)
+print(f"yours {mine_ms:.1f} ms, torch {torch_ms:.1f} ms: {mine_ms / torch_ms:.2f} times its time")
+
+# %% [markdown] lang="en"
+# There is no magic in torch's layer to lose by writing your own: the work is in the matrix products and in the attention kernel, and both programs call the
+# same ones. (`benchmarks/transformer.py` measures it with more care.) What torch's has beside yours is an option for everything.
+#
+# ## Common mistakes, by symptom
+#
+# | you see | probably | do |
+# | --- | --- | --- |
+# | training loss falls far too low, and the network cannot write a sentence | no causal mask, or the target not moved by one place | `make_masks`; `teacher_pairs` |
+# | training loss never gets near 0 | label smoothing: it has a floor | compare with the floor of section 7 |
+# | loss becomes `nan` in the first batch | a mask the wrong way round: a row with nothing to look at | True is "may attend" here, "leave out" in torch's `key_padding_mask` |
+# | an answer depends on which other sentences are in the batch | `batch_first=True` forgotten, or padding not masked | section 4's hunt |
+# | "The size of tensor a (7) must match the size of tensor b (100)" | the whole table of places added | its first T rows |
+# | word order makes no difference | no positions | section 2 |
+# | `Module [ModuleList] is missing the required "forward" function` | a list of layers called | a loop over the layers |
+# | training takes forever and memory grows with the vocabulary | one number used for vocabulary and layers | a name for each size |
+# | decoding repeats the same token | the decoder is given only the last token, or only `bos` | all tokens so far |
+# | beam search prefers very short answers | plain sums of logarithms | a length penalty |
+# | post-norm does not start to learn | learning rate too high at the start | warm-up, or pre-norm |
+# | good in training mode, other answers each time | `net.eval()` forgotten (chapter 05) | `net.eval()` |
+#
+# ## Questions from the source articles
+#
+# **Is the Transformer a mechanism for capturing long-range dependencies?** It makes them *cheap to reach*: from any word to any other is one step, where a
+# recurrent network needs as many as lie between (chapter 07). Nothing makes it use them; that is learnt.
+#
+# **Is it more efficient than a recurrent network?** One article says so without saying in what. It does more work on long sequences, not less: every token looks at
+# every other (chapter 08 measures the square). What it gains is that all places of a training sentence are computed at once. When *writing*, it goes token by token
+# like any other.
+#
+# **Does the encoder give a representation of fixed length?** No. A vector of fixed *width* for every token, and as many vectors as there are tokens. See section 9
+# for what one vector costs.
+#
+# **Does self-attention compute "the importance of each word in the sequence"?** Not one importance for each word: one for each *pair*. The same word counts much for
+# one reader and nothing for another; each row of the weights adds up to 1, the columns need not.
+#
+# **Is a Linear an embedding?** Both articles' programs have a `Linear` where the words come in, and no word for what comes in. On one-hot rows it gives what an
+# `nn.Embedding` gives, plus a bias, and multiplies by all those zeros. On token numbers it fails.
+#
+# **Are multi-head attention and positions all that a Transformer is made of?** One article's list ends there. Without the feed-forward networks, the sums and the
+# normalisation it would be a different and much worse network. And it uses one letter, $h$, both for the number of heads and for the output of a head.
+#
+# **Where was it published?** One article's reference gives volume 32, pages 5998-6018, and six authors and "others" for a seventh. It is volume 30 of the NIPS
+# proceedings (2017), pages 5998-6008, by eight authors, who "contributed equally".
+#
+# ## Bonus: reuse what has been computed
+#
+# (Not graded.) `translate` encodes the source anew for every sign that it writes. Write a `step` whose memory is the encoder's result, together with the words
+# (a decoder needs their mask), so that the source is read once. How much faster does the examination of section 8 get? There is more to save: at every step the
+# decoder computes keys and values of all earlier tokens again, though the causal mask guarantees that they have not changed. Chapter 12 keeps them in a cache.
+#
+# <details><summary>One way to do the first</summary>
+#
+# <pre>
+# memory = net.encode(words)                       # (N, Ts, W)
+# both = torch.cat([memory, words[:, :, None]], dim=2)   # the words as one more column
+# step = lambda both, tokens: net.decode(both[:, :, -1].long(), tokens, both[:, :, :-1])[:, -1]
+# </pre>
+# </details>
+
+# %%
+# Yours to try.
+
+# %% [markdown] lang="en"
+# ## What you have now
+#
+# `course_lib.nn.transformer` holds what you have written, one concept a file: positions, masks, encoder, decoder, smoothing, schedule, decoding, and the whole
+# in `model`; `course_lib.translation` trains it. Half of it goes on alone: the encoder, pretrained on text with holes, is BERT (chapter 11); the decoder, without the
+# look at a source, is GPT (chapter 12). **Next:** chapter 10, how a network can learn from data that nobody has labelled.
+#
+# *Further reading:* Vaswani et al., "Attention is all you need", NIPS 30 (2017). Ba, Kiros & Hinton, "Layer normalization" (2016). Xiong et al., "On layer
+# normalization in the Transformer architecture", ICML (2020), on pre-norm and warm-up. Szegedy et al., "Rethinking the Inception architecture", CVPR (2016), for label
+# smoothing. Wu et al., "Google's neural machine translation system" (2016), for the length penalty in another form. Jain & Wallace, "Attention is not explanation",
+# NAACL (2019), and Wiegreffe & Pinter, "Attention is not not explanation", EMNLP (2019).

@@ -15,9 +15,24 @@ from matplotlib.patches import Rectangle
 from course_lib.interactive.show import Choice, InteractiveFigure, Steps
 from course_lib.interactive.style import FAINT, INK, VERMILION, new_figure
 
-CHINESE_FONTS = ("Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "Source Han Sans SC", "PingFang SC", "Microsoft YaHei", "SimHei", "Heiti TC")
+CHINESE_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "WenQuanYi Zen Hei",
+    "Source Han Sans SC",
+    "PingFang SC",
+    "Microsoft YaHei",
+    "SimHei",
+    "Heiti TC",
+)
 # Where no font has the signs: how they are read, or what they stand for.
-IN_LETTERS = dict(zip("零一二三四五六七八九", "0123456789", strict=True)) | {"十": "ten", "百": "hundred", "千": "thousand", "万": "10,000", ">": "end"}
+IN_LETTERS = dict(zip("零一二三四五六七八九", "0123456789", strict=True)) | {
+    "十": "ten",
+    "百": "hundred",
+    "千": "thousand",
+    "万": "10,000",
+    ">": "end",
+}
 MEAN = "mean of all heads"
 
 

@@ -25,7 +25,7 @@ class LayerConfig:
 
     width: int = 64
     num_heads: int = 4
-    hidden: int = 256
+    hidden: int = 128
     dropout: float = 0.0
     norm: Norm = "pre"
 
