@@ -38,8 +38,6 @@ from course_lib.data.pairs import (
     BOS,
     EOS,
     PAD,
-    Pair,
-    PairSplit,
     Vocabulary,
     teacher_pairs,
     tokens_of,
