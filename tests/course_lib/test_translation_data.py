@@ -69,7 +69,7 @@ def test_number_pairs_hold_out_by_number_and_cover_every_length():
     split = number_pairs(seed=3)
     train, test = ({numeral_value(pair.target) for pair in part} for part in (split.train, split.test))
     assert len(train) == len(split.train) and len(test) == len(split.test) and not train & test
-    assert len(train) + len(test) == 12_000 and {number for number in range(1000)} <= train | test
+    assert len(train) + len(test) == 12_000 and set(range(1000)) <= train | test
     assert set(range(ALWAYS_TRAINED)) <= train
     assert len(test) == pytest.approx(2400, abs=10)
     counts = np.bincount([len(str(number)) for number in train | test])[4:]
@@ -97,7 +97,7 @@ def test_a_written_date_names_its_day(date, style):
 
 def test_ordinals_end_as_they_should():
     assert [f"{day}{ordinal_ending(day)}" for day in (1, 2, 3, 4, 11, 12, 13, 21, 22, 23, 30, 31)] == (
-        "1st 2nd 3rd 4th 11th 12th 13th 21st 22nd 23rd 30th 31st".split()
+        ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "23rd", "30th", "31st"]
     )
 
 

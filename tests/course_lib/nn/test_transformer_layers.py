@@ -85,9 +85,9 @@ def test_the_whole_equals_nn_transformer_between_embeddings_and_output():
     theirs.load_state_dict({name: value for name, value in ours.state_dict().items() if name.startswith(("encoder", "decoder"))})
     source, target = torch.tensor([[5, 6, 7, 8], [9, 4, 0, 0]]), torch.tensor([[1, 3, 4], [1, 7, 0]])
     x, y = ours._embed(ours.source_embedding, source), ours._embed(ours.target_embedding, target)
-    wanted = ours.output(
-        theirs(x, y, tgt_mask=~causal_mask(3), src_key_padding_mask=source == 0, memory_key_padding_mask=source == 0, tgt_key_padding_mask=target == 0)
-    )
+    left_out = source == 0
+    y = theirs(x, y, tgt_mask=~causal_mask(3), src_key_padding_mask=left_out, memory_key_padding_mask=left_out, tgt_key_padding_mask=target == 0)
+    wanted = ours.output(y)
     torch.testing.assert_close(ours(source, target)[0], wanted, atol=1e-5, rtol=1e-5)
 
 
