@@ -51,6 +51,7 @@ from course_lib.nn.transformer.attention import MultiHeadAttention, recorded
 from course_lib.nn.transformer.chains import chain_step
 from course_lib.translation_results import stored
 
+torch.set_num_threads(1)  # matrices this small only lose time by being divided
 device = best_device()
 print("computing on", describe_device())
 
@@ -274,8 +275,8 @@ check("transformer.make_masks", make_masks)
 #
 # $$ \text{pre-norm (most models since):}\quad x \leftarrow x + \mathrm{attend}\bigl(\mathrm{norm}_1(x)\bigr), \qquad x \leftarrow x + \mathrm{feed}\bigl(\mathrm{norm}_2(x)\bigr) $$
 #
-# In pre-norm there is a clear way from the output to the input, sums and nothing else; gradients like that (section 9 measures it). In both,
-# attention gets the same numbers for queries, keys and values: it is *self*-attention.
+# In pre-norm there is a clear way from the output back to the input, sums and nothing else, which deep networks need (chapter 05); what it is worth in a
+# shallow one, section 9 measures. In both, attention gets the same numbers for queries, keys and values: it is *self*-attention.
 #
 # `MultiHeadAttention(width, num_heads)` is given, the attention of chapter 08: call it with queries, memory and mask. One of the source articles
 # describes multi-head attention as several self-attentions side by side, and leaves out the point: each head has its **own** projections of query, key
@@ -695,7 +696,7 @@ check("transformer.transformer_rate", transformer_rate)
 
 
 # %%
-def train_translator(pairs, *, steps=600, batch_size=64, warmup=150, seed=0, **sizes):
+def train_translator(pairs, *, steps=800, batch_size=64, warmup=150, seed=0, **sizes):
     """→ (trained Translator, source vocabulary, target vocabulary, losses)."""
     source = Vocabulary.of(pair.source for pair in pairs.train)
     target = Vocabulary.of(pair.target for pair in pairs.train)
@@ -707,9 +708,11 @@ def train_translator(pairs, *, steps=600, batch_size=64, warmup=150, seed=0, **s
     net = Translator(len(source), len(target), **sizes).to(device)
     width = net.output.in_features
     optimizer = torch.optim.Adam(net.parameters(), betas=(0.9, 0.98), eps=1e-9)
-    losses = []
+    batches, losses = [], []
     for step in progress(range(steps), "training"):
-        rows = torch.randint(len(pairs.train), (batch_size,), device=device)
+        if not batches:  # a new epoch, in a new order
+            batches = list(torch.randperm(len(pairs.train)).to(device).split(batch_size))
+        rows = batches.pop()
         words, read, said = (table[rows] for table in data)
         for group in optimizer.param_groups:
             group["lr"] = 0.5 * transformer_rate(step, width, warmup)
@@ -925,7 +928,7 @@ check("transformer.beam_search", beam_search)
 # Does it help our translator? Where the network is sure, there is nothing to search for. Take a **half-trained** one instead:
 
 # %% train
-young, *_ = train_translator(numbers, steps=120)
+young, *_ = train_translator(numbers, steps=80)
 sample = numbers.test[:200]
 found = {"greedy": translate(young, source_words, target_signs, [pair.source for pair in sample])}
 begun = time.perf_counter()
@@ -1001,11 +1004,27 @@ axis.spines[["top", "right"]].set_visible(False)
 plt.close(figure)
 show_static(
     figure,
-    alt="A row of dots for each variant, one dot a seed. ALT_VARIANTS",
+    alt="A row of dots for each variant, one dot a seed. As in this chapter, without label smoothing, without warm-up, post-norm, target without places, encoder "
+    "thrown away and decoder from context alone all lie between 95 and 100 percent; source pressed into one vector "
+    "near 80, source without places near 20, no causal mask at 0.",
 )
 
 # %% [markdown] lang="en"
-# ABLATION_PROSE
+# Three mistakes are ruinous. **Without the causal mask** nothing is right. **Without places in the source** a fifth is, mostly numbers whose words can stand in one
+# order only. **Pressed into one vector**, the source loses enough that about one number in five goes wrong, and this is a sentence of nine words at most; a network
+# twice as wide would lose less, a longer sentence more.
+#
+# And now the honest part: **the others hardly show**. Warm-up makes no difference here, pre-norm and post-norm are equally good; label smoothing is worth about half
+# a point. Even with the encoder's result *thrown away*, nearly all numbers are right: the decoder looks at the bare words, and its own two layers suffice for this
+# little grammar. A target without places does as well as one with: the causal mask alone lets a token count how many stand before it.
+#
+# Two lessons. A network forgives mistakes: whoever wrote the article's custom Transformer might have mended what crashed, trained it, seen 99%, and never found out that
+# half of the network does nothing. Results do not prove a program; that every parameter has a say, you have to *test*. And what a part is for shows only where it is
+# needed: two layers and thirty words do not need what six layers and a whole language do. (Xiong et al., 2020, measure that on translation of real text: deep post-norm
+# networks do not train without warm-up, pre-norm ones do.)
+#
+# The decoder from context alone gets most numbers right, as section 8 said it could where there is one right answer, and errs more often than all others that know
+# the order of the words.
 #
 # ## 10 · Another language: dates
 #
@@ -1016,7 +1035,7 @@ show_static(
 dates = date_pairs(seed=0)
 for pair in dates.test[:4]:
     print("   ", pair.source, "→", pair.target)
-date_model, date_words, date_signs, _ = train_translator(dates, steps=450)
+date_model, date_words, date_signs, _ = train_translator(dates, steps=700)
 date_answers = translate(date_model, date_words, date_signs, [pair.source for pair in dates.test])
 right = sum(answer == pair.target for answer, pair in zip(date_answers, dates.test, strict=True))
 print(f"exactly right: {wilson_interval(right, len(dates.test)).percent()} of {len(dates.test):,}")
@@ -1098,7 +1117,6 @@ print(f"largest difference of a gradient: {(gradients[0] - gradients[1]).abs().m
 # **Is it fast?** A training step of the encoder alone, forward and backward, yours and `nn.TransformerEncoder`, turn by turn:
 
 # %% train
-torch.set_num_threads(1)
 pair_of = (
     nn.ModuleList(EncoderLayer(128, 4, 512) for _ in range(2)),
     nn.TransformerEncoder(
