@@ -253,7 +253,7 @@ ENCODER_MASK = "what the mask leaves out changes nothing"
 STEPS_ADDED = "with the last weights of both parts at 0, pre-norm hands its input through"
 
 
-@exercise("transformer.EncoderLayer", points=4, reference=(f"{ROOM}.encoder", f"{ROOM}.decoder", f"{ROOM}.model"))
+@exercise("transformer.EncoderLayer", points=4, seconds=4, reference=(f"{ROOM}.encoder", f"{ROOM}.decoder", f"{ROOM}.model"))
 def EncoderLayer(student, rng):
     """Attention, then a small network, each added to what came in."""
     x = tensor(rng, 3, 5, WIDTH, scale=2.0)
@@ -400,7 +400,7 @@ def set_up(network, rng, scale=0.3):
     return network
 
 
-@exercise("transformer.Tagger", points=4, seconds=5, mends=BUILT)
+@exercise("transformer.Tagger", points=4, seconds=4, mends=BUILT)
 def Tagger(student, rng):
     """The Transformer of a source article: a label for every word."""
 
@@ -519,7 +519,7 @@ FUTURE = "what comes later in the target changes nothing"
 SOURCE_PADDING = "padding of the source changes nothing, and the rest of it does"
 
 
-@exercise("transformer.DecoderLayer", points=4, reference=(f"{ROOM}.encoder", f"{ROOM}.decoder", f"{ROOM}.model"))
+@exercise("transformer.DecoderLayer", points=4, seconds=4, reference=(f"{ROOM}.encoder", f"{ROOM}.decoder", f"{ROOM}.model"))
 def DecoderLayer(student, rng):
     """Among themselves, at the source, then alone."""
     y, memory = tensor(rng, 3, 4, WIDTH, scale=2.0), tensor(rng, 3, 6, WIDTH, scale=2.0)
@@ -655,7 +655,7 @@ OWN_ROW = "a sentence does not depend on its neighbours in the batch"
 NO_PADDING = "padding at the end of the source changes nothing"
 
 
-@exercise("transformer.TinyTransformer", points=6, seconds=5, mends=LAYERS)
+@exercise("transformer.TinyTransformer", points=6, seconds=4, mends=LAYERS)
 def TinyTransformer(student, rng):
     """The custom Transformer of a source article, mended."""
     vocab, max_len = 11, 9

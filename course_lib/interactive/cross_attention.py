@@ -85,7 +85,7 @@ def cross_attention_maps(readings: Sequence[Reading]) -> InteractiveFigure:
         caption=caption,
         alt="A table of grey cells: a row for each written sign, a column for each source word. The darker a cell, the more of its weight the head "
         "gives to that word; a frame marks the row that is being written.",
-        static={"sign": 1} if len(longest.target) > 1 else {},
+        static={"sign": len(longest.target) - 1},
     )
 
 
@@ -94,14 +94,14 @@ def draw(reading: Reading, head: str, sign: int) -> Figure:
     row = min(sign, len(reading.target) - 1)
     weights = reading.head(head)
     figure = new_figure(8.2, 0.9 + 0.36 * (len(reading.target) + 2))
-    axes = figure.add_axes((0.14, 0.04, 0.83, 0.72))
+    axes = figure.add_axes((0.14, 0.03, 0.83, 0.76))
     shown = np.where(np.arange(len(weights))[:, None] <= row, weights, 0.0)
     axes.imshow(shown, cmap="Greys", vmin=0, vmax=1, aspect="auto")
     for place, share in enumerate(weights[row]):
         axes.text(place, row, f"{share:.0%}", ha="center", va="center", fontsize=9, color="white" if share > 0.5 else INK)
     axes.add_patch(Rectangle((-0.5, row - 0.5), len(reading.source), 1, fill=False, edgecolor=VERMILION, linewidth=2.2, clip_on=False))
     _label(axes, reading, row)
-    figure.text(0.02, 0.965, head, fontsize=10, color=INK, va="top")
+    figure.text(0.02, 0.975, f"{head}: read (above) and written (left)", fontsize=10, color=INK, va="top")
     return figure
 
 
