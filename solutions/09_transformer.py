@@ -696,7 +696,7 @@ check("transformer.transformer_rate", transformer_rate)
 
 
 # %%
-def train_translator(pairs, *, steps=800, batch_size=64, warmup=150, seed=0, **sizes):
+def train_translator(pairs, *, steps=800, batch_size=64, warmup=150, factor=0.5, seed=0, **sizes):
     """→ (trained Translator, source vocabulary, target vocabulary, losses)."""
     source = Vocabulary.of(pair.source for pair in pairs.train)
     target = Vocabulary.of(pair.target for pair in pairs.train)
@@ -715,7 +715,7 @@ def train_translator(pairs, *, steps=800, batch_size=64, warmup=150, seed=0, **s
         rows = batches.pop()
         words, read, said = (table[rows] for table in data)
         for group in optimizer.param_groups:
-            group["lr"] = 0.5 * transformer_rate(step, width, warmup)
+            group["lr"] = factor * transformer_rate(step, width, warmup)
         optimizer.zero_grad()
         loss = smoothed_loss(net(words, read), said, 0.1, PAD)
         loss.backward()
@@ -1033,13 +1033,14 @@ show_static(
 # ## 10 · Another language: dates
 #
 # Nothing in the program knows what a number is. Give it other pairs: dates as people write them, and as ISO 8601 has them. The weekday, where there is one,
-# must be ignored; the order must be changed; months must become figures.
+# must be ignored; the order must be changed; months must become figures. Only the learning rate is set lower, at 0.3 of the paper's. With 0.5, as for numbers, the
+# network confuses the places of two figures now and then (1990 becomes 1999), and stays just below 99%: copying figures exactly asks for a finer aim.
 
 # %% train
-dates = date_pairs(seed=0)
+dates = date_pairs(20_000, test_fraction=0.1, seed=0)
 for pair in dates.test[:4]:
     print("   ", pair.source, "→", pair.target)
-date_model, date_words, date_signs, _ = train_translator(dates, steps=700)
+date_model, date_words, date_signs, _ = train_translator(dates, steps=700, factor=0.3)
 date_answers = translate(date_model, date_words, date_signs, [pair.source for pair in dates.test])
 right = sum(answer == pair.target for answer, pair in zip(date_answers, dates.test, strict=True))
 print(f"exactly right: {wilson_interval(right, len(dates.test)).percent()} of {len(dates.test):,}")

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from autograder.release.build import exercise_infos
 from autograder.release.chapters import find_chapter
 from autograder.release.source import read
+from course_lib.data.dates import date_pairs
 from course_lib.data.number_words import LARGEST, number_pairs
 from course_lib.data.pairs import PAD
 from course_lib.nn.transformer.chains import history_step
@@ -206,6 +207,32 @@ def test_numbers_are_translated_with_at_least_99_percent_right_after_less_than_a
     found = re.findall(r"exactly right: ([\d.]+)%", said(executed("09")))
     assert len(found) == 2 and min(map(float, found)) >= 99
     assert "one hundred twenty thousand three hundred forty-five → 十二万零三百四十五" in said(executed("09"))
+
+
+def test_the_ablation_came_out_as_the_text_tells():
+    assert min(shares("as in this chapter")) > 0.995
+    assert max(shares("no causal mask")) < 0.01 and np.mean(last_losses("no causal mask")) <= np.mean(last_losses("as in this chapter")) + 1e-3
+    assert min(shares("source without places")) > 0.15 and max(shares("source without places")) < 0.25 and "a fifth is" in prose()
+    assert all(0.75 < share < 0.9 for share in shares("source pressed into one vector")) and "about one number in five goes wrong" in prose()
+    mild = ("no warm-up", "post-norm", "post-norm, no warm-up", "target without places", "no label smoothing", "encoder thrown away")
+    assert all(min(shares(variant)) > 0.975 for variant in mild)
+    gain = np.mean(shares("as in this chapter")) - np.mean(shares("no label smoothing"))
+    assert 0.003 < gain < 0.01 and "worth about half a point" in " ".join(prose().split())
+    assert all(abs(np.mean(shares(variant)) - np.mean(shares("as in this chapter"))) < 0.005 for variant in mild[:4])
+    assert np.mean(shares("encoder thrown away")) > np.mean(shares("decoder from context alone")) > 0.95
+
+
+@pytest.mark.slow
+def test_a_beam_helps_the_half_trained_network_less_than_the_intervals_are_wide(executed):
+    wide, narrow = (printed(executed("09"), rf"{name}\s+([\d.]+)% \(([\d.]+) to ([\d.]+)\)") for name in ("beam of 4", "greedy"))
+    assert float(narrow[2]) < float(wide[1]) < float(narrow[3]) and 40 < float(narrow[1]) < 97
+
+
+@pytest.mark.slow
+def test_dates_at_the_rate_of_numbers_stay_just_below_99_percent():
+    split = date_pairs(20_000, test_fraction=0.1, seed=0)
+    translator, _ = train_translator(split, TranslationConfig(steps=700))
+    assert 0.97 < exact_share(translator, split.test) < 0.99 and "stays just below 99%" in prose()
 
 
 @pytest.mark.slow
