@@ -1019,7 +1019,7 @@ show_static(
 # twice as wide would lose less, a longer sentence more.
 #
 # And now the honest part: **the others hardly show**. Warm-up makes no difference here, pre-norm and post-norm differ by less than half a point, and label smoothing
-# is worth about half a point. Even with the encoder's result *thrown away*, nearly all numbers are right: the decoder looks at the bare words, and its own two layers suffice for this
+# is worth about half a point, which three seeds can hardly prove. Even with the encoder's result *thrown away*, nearly all numbers are right: the decoder looks at the bare words, and its own two layers suffice for this
 # little grammar. A target without places does as well as one with: the causal mask alone lets a token count how many stand before it.
 #
 # Two lessons. A network forgives mistakes: whoever wrote the article's custom Transformer might have mended what crashed, trained it, seen 99%, and never found out that

@@ -210,7 +210,7 @@ def test_numbers_are_translated_with_at_least_99_percent_right_after_less_than_a
 
 
 def test_the_ablation_came_out_as_the_text_tells():
-    assert min(shares("as in this chapter")) > 0.995
+    assert min(shares("as in this chapter")) > 0.99
     assert max(shares("no causal mask")) < 0.01 and np.mean(last_losses("no causal mask")) <= np.mean(last_losses("as in this chapter")) + 1e-3
     assert min(shares("source without places")) > 0.15 and max(shares("source without places")) < 0.25 and "a fifth is" in prose()
     assert all(0.75 < share < 0.9 for share in shares("source pressed into one vector")) and "about one number in five goes wrong" in prose()
