@@ -25,14 +25,9 @@ CHINESE_FONTS = (
     "SimHei",
     "Heiti TC",
 )
-# Where no font has the signs: how they are read, or what they stand for.
-IN_LETTERS = dict(zip("零一二三四五六七八九", "0123456789", strict=True)) | {
-    "十": "ten",
-    "百": "hundred",
-    "千": "thousand",
-    "万": "10,000",
-    ">": "end",
-}
+# Where no font has the signs: what they stand for.
+UNITS = {"十": "× 10", "百": "× 100", "千": "× 1,000", "万": "× 10,000"}
+IN_LETTERS = dict(zip("零一二三四五六七八九", "0123456789", strict=True)) | UNITS | {">": "end"}
 MEAN = "mean of all heads"
 
 
