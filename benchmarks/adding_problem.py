@@ -1,4 +1,4 @@
-"""The adding problem at T = 50: RNN, LSTM, GRU and attention over three seeds. Writes course_lib/recurrent/adding.json, which chapter 07 plots.
+"""The adding problem at T = 50: RNN, LSTM, GRU and attention over three seeds. Writes course_lib/nn/recurrent/adding.json, which chapter 07 plots.
 
     python benchmarks/adding_problem.py [--seeds 3] [--length 50]
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from course_lib.recurrent.adding import KINDS, AddingConfig, train_adder
+from course_lib.nn.recurrent.adding import KINDS, AddingConfig, train_adder
 
 OTHER_RATES = (2e-3, 5e-4)
 RESULTS = Path(__file__).parents[1] / "course_lib" / "recurrent" / "adding.json"

@@ -1,4 +1,4 @@
-"""Language models of characters on the bundled prose, over three seeds: writes course_lib/recurrent/ladder.json, which chapter 07 quotes.
+"""Language models of characters on the bundled prose, over three seeds: writes course_lib/nn/recurrent/ladder.json, which chapter 07 quotes.
 
     python benchmarks/char_models.py [--seeds 3] [--resume]
 
@@ -24,8 +24,8 @@ from pathlib import Path
 import torch
 
 from course_lib.data import prose_split
-from course_lib.recurrent.language import CharModel, Kind
-from course_lib.recurrent.text import Alphabet, detached, held_out_loss, streams
+from course_lib.nn.recurrent.language import CharModel, Kind
+from course_lib.nn.recurrent.text import Alphabet, detached, held_out_loss, streams
 
 RESULTS = Path(__file__).parents[1] / "course_lib" / "recurrent" / "ladder.json"
 MODELS: tuple[tuple[Kind, int, float], ...] = (("RNN", 128, 1e-2), ("RNN", 249, 1e-2), ("RNN", 249, 5e-3), ("LSTM", 128, 1e-2), ("LSTM", 128, 2e-2))

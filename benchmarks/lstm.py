@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_lib.recurrent.cells import lstm_cell
-from course_lib.recurrent.layers import LSTM, unroll
+from course_lib.nn.recurrent.cells import lstm_cell
+from course_lib.nn.recurrent.layers import LSTM, unroll
 
 ROWS, STEPS, INPUTS, HIDDEN, WARM_UP = 64, 50, 64, 256, 3
 

@@ -33,14 +33,14 @@ from autograder import check, predict, progress_board
 from course_lib.data import prose_split
 from course_lib.device import best_device, course_size, describe_device
 from course_lib.interactive import memory_profile, progress, show, show_static
-from course_lib.recurrent.adding import (
+from course_lib.nn.recurrent.adding import (
     SOLVED,
     AddingConfig,
     adding_batch,
     stored,
     train_adder,
 )
-from course_lib.recurrent.text import (
+from course_lib.nn.recurrent.text import (
     Alphabet,
     detached,
     held_out_loss,
@@ -1047,7 +1047,7 @@ for name, seconds in clocks.items():
     print(f"{name:22s} {np.median(seconds[1:]) * 1e3:6.0f} ms")
 
 # %% [markdown] lang="en"
-# At this size nearly all the time goes into matrix products, which are the same ones. `course_lib.recurrent.layers` holds a version that goes back by
+# At this size nearly all the time goes into matrix products, which are the same ones. `course_lib.nn.recurrent.layers` holds a version that goes back by
 # hand (section 3, with gates) instead of through autograd's record of every step; `benchmarks/lstm.py` compares all three on one thread.
 
 # %% [markdown] lang="en"
@@ -1115,7 +1115,7 @@ for name, seconds in clocks.items():
 # %% [markdown] lang="en"
 # ## What you have now
 #
-# Cells, layers, padding and language model live on in `course_lib.recurrent` (with an LSTM from cells that is about as fast as PyTorch's), the NumPy
+# Cells, layers, padding and language model live on in `course_lib.nn.recurrent` (with an LSTM from cells that is about as fast as PyTorch's), the NumPy
 # network and its backpropagation through time in `course_lib.scratch.recurrent`. **Next:** chapter 08, attention: instead of carrying
 # everything along, look it up.
 #

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from autograder.checking import case, close, exercise, holds, inputs_unchanged, same
 from autograder.checking.cases import Mismatch, StudentError
-from course_lib.recurrent import language
+from course_lib.nn.recurrent import language
 from course_lib.scratch import recurrent
 
 SCRATCH = "course_lib.scratch.recurrent"
-CELLS = ("course_lib.recurrent.cells", "course_lib.recurrent.layers")
-PADDING = (*CELLS, "course_lib.recurrent.padding")
+CELLS = ("course_lib.nn.recurrent.cells", "course_lib.nn.recurrent.layers")
+PADDING = (*CELLS, "course_lib.nn.recurrent.padding")
 
 
 def network(rng, inputs, hidden, *, size=0.6):
@@ -701,7 +701,7 @@ ALL_PAIRS = "the mean over all pairs of the test text, in nats"
 SMOOTHED = "one is added to the count of every pair, so that nothing is impossible"
 
 
-@exercise("rnn.bigram_loss", points=3, reference="course_lib.recurrent.language")
+@exercise("rnn.bigram_loss", points=3, reference="course_lib.nn.recurrent.language")
 def bigram_loss(student, rng):
     """The surprise of a model that knows one character back."""
     train, test = rng.integers(4, size=60), rng.integers(4, size=25)
@@ -778,7 +778,7 @@ FORGETS = "nothing is kept in the model between two calls"
 OTHER_KINDS = "the kind of reader is the one that was asked for"
 
 
-@exercise("rnn.CharModel", points=5, reference="course_lib.recurrent.language")
+@exercise("rnn.CharModel", points=5, reference="course_lib.nn.recurrent.language")
 def CharModel(student, rng):
     """A language model that reads letter by letter."""
     ids = torch.from_numpy(rng.integers(11, size=(3, 8)))

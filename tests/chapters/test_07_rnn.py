@@ -5,40 +5,23 @@ import re
 import numpy as np
 import pytest
 import torch
-from reference import namespace
+from reference import namespace, prose
 
 from autograder.release.build import exercise_infos
 from autograder.release.chapters import find_chapter
 from autograder.release.source import read
-from course_lib.recurrent import language, padding
-from course_lib.recurrent.adding import GUESSING, SOLVED, stored
-from course_lib.recurrent.cells import gru_cell
-from course_lib.recurrent.text import stored_losses
+from course_lib.nn.recurrent import language, padding
+from course_lib.nn.recurrent.adding import GUESSING, SOLVED, stored
+from course_lib.nn.recurrent.cells import gru_cell
+from course_lib.nn.recurrent.text import stored_losses
 from course_lib.scratch import recurrent
 
 CHAPTER = find_chapter("07")
 
 
-def prose() -> str:
-    return " ".join(" ".join(cell.text.split()) for cell in read(CHAPTER.source).cells if cell.kind == "markdown")
-
-
-def said(execution) -> str:
-    return "\n".join(
-        output.text for cell in execution.node.cells if cell.cell_type == "code" for output in cell.outputs if output.output_type == "stream"
-    )
-
-
-def printed(execution, pattern: str) -> re.Match:
-    """The first place where the notebook printed the pattern."""
-    match = re.search(pattern, said(execution))
-    assert match, f"{pattern!r} was not printed:\n{said(execution)}"
-    return match
-
-
 def numbers(execution, pattern: str) -> list[float]:
     """All numbers of the first group of the pattern."""
-    return [float(word) for word in re.findall(r"-?[\d.]+(?:e[-+]?\d+)?", printed(execution, pattern)[1])]
+    return [float(word) for word in re.findall(r"-?[\d.]+(?:e[-+]?\d+)?", execution.printed(pattern)[1])]
 
 
 def records(execution, mimetype: str) -> list[dict]:
@@ -50,7 +33,7 @@ def test_the_chapter_has_the_size_that_it_announces():
     infos = exercise_infos(CHAPTER)
     assert len(infos) == 9
     assert {info.level for info in infos} == {1, 2, 3}
-    assert "The exercises take about two hours" in prose()
+    assert "The exercises take about two hours" in prose("07")
     assert 105 <= sum(info.minutes for info in infos) <= 135
 
 
@@ -100,9 +83,9 @@ def test_the_stored_curves_are_told_as_they_are():
     config, curves, others = stored()
     solved = {kind: [curve.solved_at() or 0 for curve in curves if curve.kind == kind] for kind in ("LSTM", "GRU", "attention")}
     assert {kind: (min(steps), max(steps)) for kind, steps in solved.items()} == {"LSTM": (1150, 1250), "GRU": (400, 450), "attention": (100, 250)}
-    assert "Attention has it after 100 to 250 steps, the GRU after 400 to 450, the LSTM after 1,150 to 1,250." in prose()
+    assert "Attention has it after 100 to 250 steps, the GRU after 400 to 450, the LSTM after 1,150 to 1,250." in prose("07")
     rnn = [curve for curve in (*curves, *others) if curve.kind == "RNN"]
-    assert len(rnn) == 9 and len({curve.lr for curve in rnn}) == 3 and "begins to fall in its last 200 steps, from 0.167 to 0.125" in prose()
+    assert len(rnn) == 9 and len({curve.lr for curve in rnn}) == 3 and "begins to fall in its last 200 steps, from 0.167 to 0.125" in prose("07")
     last = sorted(curve.errors[-1] for curve in rnn)
     assert last[0] == pytest.approx(0.125, abs=0.001) and last[1] > 0.155
     falling = next(curve for curve in rnn if curve.errors[-1] == last[0])
@@ -129,7 +112,7 @@ def test_the_parameters_that_the_text_compares_are_those_of_the_models():
         sum(param.numel() for param in language.CharModel(104, 32, hidden, kind).parameters())
         for kind, hidden in (("LSTM", 128), ("RNN", 128), ("RNN", 249))
     )
-    assert lstm / rnn == pytest.approx(2.66, abs=0.1) and "nearly three times as many parameters" in prose()
+    assert lstm / rnn == pytest.approx(2.66, abs=0.1) and "nearly three times as many parameters" in prose("07")
     assert wide == pytest.approx(lstm, rel=0.005)
 
 
@@ -179,7 +162,7 @@ def test_the_gradient_vanishes_below_radius_1_grows_above_it_and_vanishes_again_
 
 @pytest.mark.slow
 def test_without_clipping_all_five_runs_are_lost_and_with_it_none_is_and_none_can_add(executed):
-    lost = printed(executed("07"), r"not clipped\s+last losses: (.*)")[1].split()
+    lost = executed("07").printed(r"not clipped\s+last losses: (.*)")[1].split()
     assert len(lost) == 5 and all(not float(word) < 1e100 for word in lost)
     saved = numbers(executed("07"), r"clipped to 1 last losses: (.*)")
     assert len(saved) == 5 and min(saved) > GUESSING and max(saved) < 1

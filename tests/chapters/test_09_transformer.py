@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from reference import namespace
+from reference import namespace, prose
 from torch import nn
 from torch.nn import functional as F
 
@@ -23,23 +23,6 @@ from course_lib.translation import TranslationConfig, exact_share, learning_rate
 from course_lib.translation_results import about, stored
 
 CHAPTER = find_chapter("09")
-
-
-def prose() -> str:
-    return " ".join(" ".join(cell.text.split()) for cell in read(CHAPTER.source).cells if cell.kind == "markdown")
-
-
-def said(execution) -> str:
-    return "\n".join(
-        output.text for cell in execution.node.cells if cell.cell_type == "code" for output in cell.outputs if output.output_type == "stream"
-    )
-
-
-def printed(execution, pattern: str) -> re.Match:
-    """The first place where the notebook printed the pattern."""
-    match = re.search(pattern, said(execution))
-    assert match, f"{pattern!r} was not printed:\n{said(execution)}"
-    return match
 
 
 def records(execution, mimetype: str) -> list[dict]:
@@ -59,7 +42,7 @@ def test_the_chapter_has_the_size_that_it_announces():
     infos = exercise_infos(CHAPTER)
     assert len(infos) == 10
     assert {info.level for info in infos} == {1, 2, 3}
-    assert "The exercises take about two and a half hours" in prose()
+    assert "The exercises take about two and a half hours" in prose("09")
     assert 135 <= sum(info.minutes for info in infos) <= 165
 
 
@@ -70,16 +53,16 @@ def test_three_bug_hunts_start_from_programs_with_the_articles_mistakes():
 
 def test_the_counts_in_the_text_are_those_of_the_data():
     split = number_pairs(seed=0)
-    assert len(split.train) + len(split.test) == 12_000 and "We draw 12,000 numbers" in prose()
-    assert f"{len(split.test):,} numbers that it has never seen" in prose()
-    assert 0.008 < len(split.train) / (LARGEST + 1) < 0.012 and "about one in a hundred of all numbers below a million" in prose()
+    assert len(split.train) + len(split.test) == 12_000 and "We draw 12,000 numbers" in prose("09")
+    assert f"{len(split.test):,} numbers that it has never seen" in prose("09")
+    assert 0.008 < len(split.train) / (LARGEST + 1) < 0.012 and "about one in a hundred of all numbers below a million" in prose("09")
 
 
 def test_torch_has_no_transformer_layer_and_a_list_of_layers_cannot_be_called():
     assert not hasattr(nn, "TransformerLayer")
     with pytest.raises(NotImplementedError, match='ModuleList\\] is missing the required "forward" function'):
         nn.ModuleList([nn.Linear(2, 2)])(torch.zeros(1, 2))
-    assert 'Module [ModuleList] is missing the required "forward" function' in prose()
+    assert 'Module [ModuleList] is missing the required "forward" function' in prose("09")
 
 
 def test_a_table_of_100_places_makes_a_hundred_tokens_of_one_without_a_word():
@@ -203,28 +186,28 @@ def test_the_outcomes_of_the_predictions_are_those_that_the_text_explains(execut
 
 @pytest.mark.slow
 def test_numbers_are_translated_with_at_least_99_percent_right_after_less_than_a_minute_of_training(executed):
-    assert float(printed(executed("09"), r"(\d+) s of processor time")[1]) <= 60
-    found = re.findall(r"exactly right: ([\d.]+)%", said(executed("09")))
+    assert float(executed("09").printed(r"(\d+) s of processor time")[1]) <= 60
+    found = re.findall(r"exactly right: ([\d.]+)%", executed("09").said)
     assert len(found) == 2 and min(map(float, found)) >= 99
-    assert "one hundred twenty thousand three hundred forty-five → 十二万零三百四十五" in said(executed("09"))
+    assert "one hundred twenty thousand three hundred forty-five → 十二万零三百四十五" in executed("09").said
 
 
 def test_the_ablation_came_out_as_the_text_tells():
     assert min(shares("as in this chapter")) > 0.99
     assert max(shares("no causal mask")) < 0.01 and np.mean(last_losses("no causal mask")) <= np.mean(last_losses("as in this chapter")) + 1e-3
-    assert min(shares("source without places")) > 0.15 and max(shares("source without places")) < 0.25 and "a fifth is" in prose()
-    assert all(0.75 < share < 0.9 for share in shares("source pressed into one vector")) and "about one number in five goes wrong" in prose()
+    assert min(shares("source without places")) > 0.15 and max(shares("source without places")) < 0.25 and "a fifth is" in prose("09")
+    assert all(0.75 < share < 0.9 for share in shares("source pressed into one vector")) and "about one number in five goes wrong" in prose("09")
     mild = ("no warm-up", "post-norm", "post-norm, no warm-up", "target without places", "no label smoothing", "encoder thrown away")
     assert all(min(shares(variant)) > 0.975 for variant in mild)
     gain = np.mean(shares("as in this chapter")) - np.mean(shares("no label smoothing"))
-    assert 0.003 < gain < 0.01 and "worth about half a point" in " ".join(prose().split())
+    assert 0.003 < gain < 0.01 and "worth about half a point" in " ".join(prose("09").split())
     assert all(abs(np.mean(shares(variant)) - np.mean(shares("as in this chapter"))) < 0.005 for variant in mild[:4])
     assert np.mean(shares("encoder thrown away")) > np.mean(shares("decoder from context alone")) > 0.95
 
 
 @pytest.mark.slow
 def test_a_beam_helps_the_half_trained_network_less_than_the_intervals_are_wide(executed):
-    wide, narrow = (printed(executed("09"), rf"{name}\s+([\d.]+)% \(([\d.]+) to ([\d.]+)\)") for name in ("beam of 4", "greedy"))
+    wide, narrow = (executed("09").printed(rf"{name}\s+([\d.]+)% \(([\d.]+) to ([\d.]+)\)") for name in ("beam of 4", "greedy"))
     assert float(narrow[2]) < float(wide[1]) < float(narrow[3]) and 40 < float(narrow[1]) < 97
 
 
@@ -232,22 +215,22 @@ def test_a_beam_helps_the_half_trained_network_less_than_the_intervals_are_wide(
 def test_dates_at_the_rate_of_numbers_stay_just_below_99_percent():
     split = date_pairs(20_000, test_fraction=0.1, seed=0)
     translator, _ = train_translator(split, TranslationConfig(steps=700))
-    assert 0.97 < exact_share(translator, split.test) < 0.99 and "stays just below 99%" in prose()
+    assert 0.97 < exact_share(translator, split.test) < 0.99 and "stays just below 99%" in prose("09")
 
 
 @pytest.mark.slow
 def test_the_loss_ends_at_the_floor_that_smoothing_allows(executed):
-    end = float(printed(executed("09"), r"at the end ([\d.]+)")[1])
-    floor = float(printed(executed("09"), r"the least possible loss with s = 0.1 and \d+ tokens: ([\d.]+)")[1])
+    end = float(executed("09").printed(r"at the end ([\d.]+)")[1])
+    floor = float(executed("09").printed(r"the least possible loss with s = 0.1 and \d+ tokens: ([\d.]+)")[1])
     assert floor < end < floor + 0.02
 
 
 @pytest.mark.slow
 def test_nn_transformer_with_copied_weights_gives_the_same_logits_and_gradients(executed):
-    assert float(printed(executed("09"), r"largest difference of a logit: (\S+)")[1]) < 1e-4
-    assert float(printed(executed("09"), r"largest difference of a gradient: (\S+)")[1]) < 1e-5
+    assert float(executed("09").printed(r"largest difference of a logit: (\S+)")[1]) < 1e-4
+    assert float(executed("09").printed(r"largest difference of a gradient: (\S+)")[1]) < 1e-5
 
 
 @pytest.mark.slow
 def test_the_students_encoder_is_about_as_fast_as_torchs(executed):
-    assert float(printed(executed("09"), r"([\d.]+) times its time")[1]) < 1.3
+    assert float(executed("09").printed(r"([\d.]+) times its time")[1]) < 1.3

@@ -6,7 +6,7 @@ import itertools
 import pytest
 import torch
 
-from course_lib.recurrent.adding import GUESSING, KINDS, SOLVED, Adder, AddingConfig, Attention, Curve, adding_batch, stored, train_adder
+from course_lib.nn.recurrent.adding import GUESSING, KINDS, SOLVED, Adder, AddingConfig, Attention, Curve, adding_batch, stored, train_adder
 
 
 def test_two_numbers_are_marked_one_in_each_half_and_the_answer_is_their_sum():

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from course_lib.recurrent.cells import gru_cell
-from course_lib.recurrent.padding import last_real, pad, real_steps, run_padded
+from course_lib.nn.recurrent.cells import gru_cell
+from course_lib.nn.recurrent.padding import last_real, pad, real_steps, run_padded
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=6), st.integers(0, 99))

@@ -142,7 +142,7 @@ def train_adder(
 @cache
 def stored() -> tuple[AddingConfig, tuple[Curve, ...], tuple[Curve, ...]]:
     """What `benchmarks/adding_problem.py` last wrote to adding.json beside this file: the settings, their curves, and those at other rates."""
-    content = json.loads(resources.files("course_lib.recurrent").joinpath("adding.json").read_text(encoding="utf-8"))
+    content = json.loads(resources.files("course_lib.nn.recurrent").joinpath("adding.json").read_text(encoding="utf-8"))
     config = AddingConfig(**content["config"])
     curves = [Curve(curve["kind"], curve["seed"], curve["lr"], config.every, tuple(curve["errors"])) for curve in content["curves"]]
     return config, tuple(curve for curve in curves if curve.lr == config.lr), tuple(curve for curve in curves if curve.lr != config.lr)

@@ -103,7 +103,7 @@ def sample(model: nn.Module, alphabet: Alphabet, start: str, count: int, *, temp
 
 def stored_losses() -> dict[tuple[str, int, float], list[float]]:
     """What `benchmarks/char_models.py` last wrote to ladder.json beside this file: (kind, units, rate) → held-out losses in nats, one a seed."""
-    content = json.loads(resources.files("course_lib.recurrent").joinpath("ladder.json").read_text(encoding="utf-8"))
+    content = json.loads(resources.files("course_lib.nn.recurrent").joinpath("ladder.json").read_text(encoding="utf-8"))
     losses: dict[tuple[str, int, float], list[float]] = {}
     for run in content["runs"]:
         losses.setdefault((run["kind"], run["hidden"], run["lr"]), []).append(run["held_out_loss"])

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from course_lib.recurrent.language import CharModel, bigram_loss, uniform_loss, unigram_loss
-from course_lib.recurrent.text import UNKNOWN, Alphabet, detached, held_out_loss, sample, streams
+from course_lib.nn.recurrent.language import CharModel, bigram_loss, uniform_loss, unigram_loss
+from course_lib.nn.recurrent.text import UNKNOWN, Alphabet, detached, held_out_loss, sample, streams
 
 
 @given(st.text(min_size=1))

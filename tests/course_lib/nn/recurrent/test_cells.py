@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from course_lib.recurrent.cells import gru_cell, lstm_cell, rnn_cell
-from course_lib.recurrent.layers import LSTM, unroll
+from course_lib.nn.recurrent.cells import gru_cell, lstm_cell, rnn_cell
+from course_lib.nn.recurrent.layers import LSTM, unroll
 
 CELLS = [(rnn_cell, nn.RNN), (gru_cell, nn.GRU), (lstm_cell, nn.LSTM)]
 
