@@ -1,7 +1,8 @@
 """Multi-head attention (Vaswani et al., 2017, section 3.2.2) with torch's kernel and with torch's parameter names.
 
-The names are those of `nn.MultiheadAttention`, so weights travel between the two by `load_state_dict`. Everything else is simpler: the batch comes
-first, a mask says who may attend, and the query's own projection is taken together with the key's and the value's where all three read one sequence.
+The names are those of `nn.MultiheadAttention`, so weights travel between the two by `load_state_dict`, and where queries, keys and values read one
+sequence their three maps are one product: that is what sets this class apart from the plainer one of `course_lib.nn.attention`. A mask says who may
+attend.
 
 Dimensions: B batch, Tq queries, Tk keys, W width, H heads, D = W / H width of a head.
 """
@@ -13,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from course_lib.nn.attention.multihead import merge_heads, split_heads
+from course_lib.nn.attention.scaled import attention_weights
 
 
 class MultiHeadAttention(nn.Module):
@@ -37,15 +41,12 @@ class MultiHeadAttention(nn.Module):
         query, key, value = self._project(queries, memory)
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, None if mask is None else _for_heads(mask), dropout)  # (B, H, Tq, D)
-        return self.out_proj(mixed.transpose(1, 2).flatten(2))  # (B, Tq, W)
+        return self.out_proj(merge_heads(mixed))  # (B, Tq, W)
 
     def weights(self, queries: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        """How much each query takes from each key: (B, H, Tq, Tk), every row adds up to 1. Arguments as for `forward`; dropout plays no part."""
+        """How much each query takes from each key: (B, H, Tq, Tk), every row adds up to 1. Arguments as for `forward`; without dropout."""
         query, key, _ = self._project(queries, memory)
-        scores = query @ key.transpose(-2, -1) / query.size(-1) ** 0.5  # (B, H, Tq, Tk)
-        if mask is not None:
-            scores = scores.masked_fill(~_for_heads(mask), -torch.inf)
-        return scores.softmax(-1)
+        return attention_weights(query, key, None if mask is None else _for_heads(mask))
 
     def _project(self, queries: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """→ query (B, H, Tq, D), key and value (B, H, Tk, D)."""
@@ -55,7 +56,7 @@ class MultiHeadAttention(nn.Module):
         else:
             query = F.linear(queries, self.in_proj_weight[:width], self.in_proj_bias[:width])
             parts = (query, *F.linear(memory, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, -1))
-        query, key, value = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)
+        query, key, value = (split_heads(part, self.num_heads) for part in parts)
         return query, key, value
 
 

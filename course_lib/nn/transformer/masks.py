@@ -3,8 +3,9 @@
 Dimensions: B batch, Ts source tokens, Tt target tokens.
 """
 
-import torch
 from torch import Tensor
+
+from course_lib.nn.attention.masks import causal_mask
 
 
 def padding_mask(tokens: Tensor, pad: int) -> Tensor:
@@ -12,11 +13,6 @@ def padding_mask(tokens: Tensor, pad: int) -> Tensor:
     return (tokens != pad)[:, None, :]
 
 
-def causal_mask(length: int, device: torch.device | None = None) -> Tensor:
-    """→ (T, T): query t may attend to keys 0 to t."""
-    return torch.ones(length, length, dtype=torch.bool, device=device).tril()
-
-
 def make_masks(source: Tensor, target: Tensor, pad: int) -> tuple[Tensor, Tensor]:
     """source (B, Ts), target (B, Tt) → source_mask (B, 1, Ts), target_mask (B, Tt, Tt): no padding, and in the target nothing later."""
-    return padding_mask(source, pad), padding_mask(target, pad) & causal_mask(target.size(1), target.device)
+    return padding_mask(source, pad), padding_mask(target, pad) & causal_mask(target.size(1), device=target.device)

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from course_lib.nn.attention.masks import causal_mask
 from course_lib.nn.transformer.attention import MultiHeadAttention, recorded
 from course_lib.nn.transformer.decoder import Decoder
 from course_lib.nn.transformer.encoder import Encoder, EncoderLayer, LayerConfig
-from course_lib.nn.transformer.masks import causal_mask, make_masks, padding_mask
+from course_lib.nn.transformer.masks import make_masks, padding_mask
 from course_lib.nn.transformer.model import Transformer, TransformerConfig
 from course_lib.nn.transformer.positions import LearnedPositions, sinusoidal_positions
 
