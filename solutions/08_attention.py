@@ -264,14 +264,14 @@ for width in (4, 16, 64, 256, 1024):
 # | this course, `F.scaled_dot_product_attention` | may attend |
 # | `nn.MultiheadAttention`, `nn.TransformerEncoder` and their kin | may **not** attend |
 # | Hugging Face's `attention_mask` (1 and 0) | may attend (1) |
-# | a mask of numbers, in both of torch's | is added to the scores: 0 may, -inf may not |
+# | a mask of numbers, in both rows of torch | is added to the scores: 0 may, -inf may not |
 #
 # The mask acts **before** the softmax: a hidden place gets a score so low that its exponential is 0, and the others share the whole.
 # (Setting hidden *weights* to 0 after the softmax leaves a row that no longer adds up to 1. Setting hidden *scores* to 0 hides nothing:
 # $e^0 = 1$.)
 #
-# What if a query may look at nothing at all? It happens: a padded query, or an empty document. A softmax over nothing is 0/0. We agree, as
-# torch's own kernel does today, that such a query gets **zeros**.
+# What if a query may look at nothing at all? It happens: an empty document, or two masks that leave nothing together. A softmax over
+# nothing is 0/0. We agree, as torch's own kernel does today, that such a query gets **zeros**.
 
 
 # %% exercise="attention" minutes=12 level=2
@@ -328,8 +328,8 @@ print("weights:", weights.tolist(), "  slopes of the scores:", scores.grad.tolis
 
 # %% [markdown] lang="en"
 # `nan_to_num` sends the slope 0 back through the places that it wrote over. But the softmax behind it multiplies what comes by its own
-# weights, which *are* NaN, and 0 times NaN is NaN. What has once been NaN on the way forward cannot be repaired further on: it must never
-# come into being. **Mend the program.**
+# weights, which *are* NaN, and 0 times NaN is NaN: no later step takes it out again. The safe rule is that the NaN never comes into being.
+# **Mend the program.**
 
 
 # %% exercise="mend_empty_rows" minutes=8 level=2
@@ -368,6 +368,17 @@ check("attention.mend_empty_rows", mend_empty_rows)
 # slope back to what it overwrote, so the NaN stops there. An addition lets it through. It is the narrower bridge, though: the NaN is there,
 # and everything depends on what stands before it.
 # </details>
+#
+# And the `attention` that you wrote yourself? Its check saw what it gives, not its slopes. Look:
+
+# %%
+asking = torch.zeros(1, 2, requires_grad=True)
+nothing = torch.zeros(1, 2, dtype=torch.bool)  # this query may attend to neither key
+attention(asking, torch.ones(2, 2), torch.ones(2, 1), nothing)[0].sum().backward()
+print("slopes of a query that sees nothing, through your attention:", asking.grad.tolist())
+
+# %% [markdown] lang="en"
+# If that is not two zeros, mend it as you have just done; section 6 builds on it.
 
 # %% [markdown] lang="en"
 # ## 5 · No looking ahead
@@ -439,8 +450,8 @@ predict.reveal(
 )
 
 # %% [markdown] lang="en"
-# The newest token sees only the oldest. No error, no warning; the model writes nonsense from the second token on, or merely somewhat worse
-# than it should, if its cache is read in longer pieces. **Mend the program:**
+# The newest token sees only the oldest. No error, no warning; the model writes nonsense from the second token on.
+# **Mend the program:**
 
 
 # %% exercise="mend_next_tokens" minutes=5 level=2
@@ -753,7 +764,8 @@ for reader in (AttentionReader(16), FixedVectorReader(16)):
     print(f"{type(reader).__name__:18s} {count:,} parameters")
 
 # %% [markdown] lang="en"
-# The fixed vector gets the larger network, so it is not for want of parameters. Both see the same cards, none of them twice.
+# The fixed vector gets the larger network, so it is not for want of parameters. Both see the same cards. (Two cards make
+# 1,352 different rows, and in training all of them come up; with four there are eleven million, and nothing is gained by remembering.)
 
 
 # %% train
@@ -764,7 +776,7 @@ def as_tensors(data):
 
 
 def train_reader(build, length, seed, steps, batch=64):
-    """→ (the trained reader, the share of letters that it reads rightly on 1,000 new rows)"""
+    """→ (the trained reader, the share of letters that it reads rightly on 1,000 rows of another seed)"""
     torch.manual_seed(seed)
     net = build(length).to(device)
     optimizer = torch.optim.Adam(net.parameters(), lr=5e-3, fused=True)  # fused: less overhead
@@ -1069,7 +1081,7 @@ for way in ("formula", "kernel"):
 # | you see | probably | do |
 # | --- | --- | --- |
 # | NaN in the weights | a row of the mask is empty, and -inf was used | a finite lowest number, and zeros afterwards |
-# | a right output, and NaN in all gradients | the same, written over afterwards | the NaN must never come into being |
+# | a right output, and NaN in all gradients | the same, written over afterwards | keep the NaN from coming into being |
 # | training loss falls to nearly 0, generated text is nonsense | the model sees the next token: no causal mask, or the wrong way round | change a later token; nothing earlier may change |
 # | generation differs from a pass over the whole text | `is_causal=True` with fewer queries than keys | a mask that ends in the lower right corner |
 # | a model attends only to padding | True means "may not" there | say the sentence aloud; look at the table above |

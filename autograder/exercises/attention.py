@@ -221,9 +221,9 @@ def attention(student, rng):
         finite(output)
         holds(not bool(weights[:, 1, 2].any() | output[:, 1, 2].any()), "A query that may attend to nothing has weights or an output other than 0.")
         alike(output, scaled.attention(query, key, value, mask))
-    with case(LARGE, hint="-100 is not low: a score may be lower. torch.finfo(scores.dtype).min is the lowest finite number."):
+    with case(LARGE, hint="-100 is not low, nor is -10,000: a score may be lower. torch.finfo(scores.dtype).min is the lowest finite number."):
         asked, offered = torch.tensor([[2.0, 0.0, 0.0, 0.0]]), torch.zeros(5, 4)  # the scores are the first numbers of the keys
-        offered[:, 0] = torch.tensor([-300.0, -301.0, 300.0, -299.5, 2000.0])
+        offered[:, 0] = torch.tensor([-30_000.0, -30_001.0, 300.0, -29_999.5, 2000.0])
         mask = torch.tensor([[True, True, False, True, False]])
         alike(student.attention(asked, offered, value[0, 0, :5, :3], mask)[1], scaled.attention_weights(asked, offered, mask))
 
@@ -265,6 +265,7 @@ attention.slip("the mask never used", (FILL, "scores"), (AFTER, ""), of=LOWEST, 
 attention.slip("-inf, and what comes of it", (FILL, 'scores.masked_fill(~mask, float("-inf"))'), (AFTER, ""), of=LOWEST, fails=EMPTY)
 attention.slip("-1e9, and equal weights for an empty row", (FILL, "scores.masked_fill(~mask, -1e9)"), (AFTER, ""), of=LOWEST, fails=EMPTY)
 attention.slip("-100 for low enough", (FILL, "scores.masked_fill(~mask, -100.0)"), of=LOWEST, fails=LARGE)
+attention.slip("-10,000 for low enough", (FILL, "scores.masked_fill(~mask, -1e4)"), of=LOWEST, fails=LARGE)
 attention.slip(
     "output and weights exchanged", ("return weights @ value, weights", "return weights, weights @ value"), of=LOWEST, fails=(ROOT, MIXED, *MASKED)
 )
@@ -315,8 +316,10 @@ def mend_empty_rows(student, rng):
             alike(student.mend_empty_rows(query, key, value, mask)[0], slopes_of(query, key, value, mask)[0])
     with case(WITHOUT, hint="Nothing but the masked places may change: hidden scores count for nothing, the others for what they are."):
         alike(student.mend_empty_rows(query, key, value, full), slopes_of(query, key, value, full))
+        low = 10 * query.abs(), -10 * key.abs(), value, full  # scores far below 0, all of them
+        alike(student.mend_empty_rows(*low)[0], slopes_of(*low)[0])
     wanted = slopes_of(query, key, value, empty)
-    with case(ZERO_SLOPE, hint="The NaN must never come into being: 0 times NaN is NaN, so no later step can take it out of a gradient."):
+    with case(ZERO_SLOPE, hint="0 times NaN is NaN, so no later step takes it out of a gradient. Best, the NaN never comes into being."):
         alike(student.mend_empty_rows(query, key, value, empty)[1], wanted[1])
     with case(OTHERS, hint="A key is matched with every query, the empty one too: one NaN among the contributions is enough."):
         alike(student.mend_empty_rows(query, key, value, empty)[2], wanted[2])
@@ -353,6 +356,7 @@ mend_empty_rows.slip(
     of=FINITE,
     fails=OTHERS,
 )
+mend_empty_rows.slip("-100 for low enough", (LOW, "scores.masked_fill(~mask, -100.0)"), of=FINITE, fails=WITHOUT)
 mend_empty_rows.slip("hidden scores set to 0", (LOW, "scores * mask"), of=FINITE, fails=(FORWARD, WITHOUT, ZERO_SLOPE, OTHERS))
 mend_empty_rows.slip(
     "the mask the other way round",
@@ -459,7 +463,9 @@ def mend_next_tokens(student, rng):
     query, key, value = (tensor(rng, 2, 2, 7, 4) for _ in range(3))
     with case(AT_ONCE, hint="With as many queries as keys the program was right. Is it still?"):
         alike(student.mend_next_tokens(query, key, value), causal(query, key, value))
-    with case(ONE_NEW, hint="With is_causal=True and one query, how many keys does torch let it see? Hand it a mask of your own."):
+    with case(
+        ONE_NEW, hint="With is_causal=True and one query, how many keys does torch let it see? Hand it a mask of your own, and leave is_causal out."
+    ):
         alike(student.mend_next_tokens(query[:, :, -1:], key, value), causal(query, key, value)[:, :, -1:])
     with case(SEVERAL_NEW, hint="No mask at all would let the first new token see the ones after it."):
         alike(student.mend_next_tokens(query[:, :, -3:], key, value), causal(query, key, value)[:, :, -3:])

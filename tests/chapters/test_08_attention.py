@@ -320,3 +320,12 @@ def test_memory_is_quadratic_for_the_formula_and_linear_for_the_kernel_and_time_
     assert all(1.5 < law[0] < 3 for law in laws.values())
     longest = [float(word) for word in executed("08").printed(r" 4096 +([\d.]+) +([\d.]+) +([\d.]+) +([\d.]+)").groups()]
     assert longest[0] > 1.2 * longest[2] and longest[1] > 10 * longest[3]
+
+
+def test_there_are_as_many_rows_of_two_cards_as_the_text_says():
+    assert "1,352 different rows" in prose("08") and 2 * 26**2 == 1352
+    assert "eleven million" in prose("08") and round(24 * 26**4 / 1e6) == 11
+
+
+def test_a_query_that_sees_nothing_has_slope_zero_through_the_readers_own_attention(executed):
+    assert executed("08").printed(r"slopes of a query that sees nothing, through your attention: \[\[(\S+), (\S+)\]\]").groups() == ("0.0", "0.0")
