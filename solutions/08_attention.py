@@ -378,7 +378,7 @@ attention(asking, torch.ones(2, 2), torch.ones(2, 1), nothing)[0].sum().backward
 print("slopes of a query that sees nothing, through your attention:", asking.grad.tolist())
 
 # %% [markdown] lang="en"
-# If that is not two zeros, mend it as you have just done; section 6 builds on it.
+# If that is not two zeros, mend it as you have just done; section 7 checks it again, with slopes.
 
 # %% [markdown] lang="en"
 # ## 5 · No looking ahead
