@@ -2,7 +2,7 @@
 # %% [markdown] lang="en"
 # # 08 · Attention
 #
-# *The dogs chased a cat because they were bored.* Who was bored? To read "they" you looked back, past "because", "cat" and "a", at one
+# *The dogs chased a cat because they were bored.* Who was bored? To read "they" you looked back, past "because", "cat", "a" and "chased", at one
 # word. A recurrent network has to carry that word along, in a state of fixed size, through everything that comes between. **What if it
 # could look back, as you did?** Then it needs a way of looking that can be learnt by gradients. That is attention, and it is one formula
 # long.
@@ -13,7 +13,7 @@
 # - say why the scores are divided by $\sqrt{D}$, having measured what happens otherwise;
 # - mask what must not be seen, without a NaN anywhere, and name the traps that torch sets there;
 # - write multi-head attention, equal to torch's;
-# - show a task that attention solves and a single vector does not;
+# - show a task that attention learns at once, and a single vector the more slowly, the longer it is;
 # - say what attention costs in time and in memory, and compute it without the table that makes it expensive.
 #
 # **The exercises take about an hour and a half, the reading one more.** Good places to stop are after sections 3, 5 and 7. **You need**
@@ -430,11 +430,11 @@ check("attention.causal_mask", causal_mask)
 
 # %% [markdown] lang="en"
 # torch offers to do this for you: `F.scaled_dot_product_attention(query, key, value, is_causal=True)`. Its documentation says how: the mask
-# is `torch.ones(Tq, Tk).tril()`, with no diagonal given. Read that line again. **Predict:** one new token comes after 4 old ones, so there
+# is `torch.ones(Tq, Tk).tril(diagonal=0)`. Read that line again. **Predict:** one new token comes after 4 old ones, so there
 # is 1 query and there are 5 keys. How many keys does `is_causal=True` let it see?
 
 # %% predict="is_causal"
-# A whole number. (Which entries of a table with one row does tril() keep?)
+# A whole number. (Which entries of a table with one row does tril(diagonal=0) keep?)
 seen_guess = ...
 
 # %%
@@ -446,7 +446,7 @@ predict.reveal(
     "attention.is_causal",
     guess=seen_guess,
     truth=int((shown > 0).sum()),
-    because="tril() without a diagonal starts in the upper left corner: torch takes the queries for the first tokens.",
+    because="tril(diagonal=0) starts in the upper left corner: torch takes the queries for the first tokens.",
 )
 
 # %% [markdown] lang="en"
@@ -682,7 +682,7 @@ print(
 # for and its keys offer (`course_lib/interactive/attention_maps.py`), and everything else is what you have written. Things to try:
 #
 # - "long words" is the one head whose rows are all alike. It alone could be called "the importance of each word".
-# - "random weights" is what training starts from. Multiply its scores by 4, which is what leaving out the √ does at D = 16.
+# - "random weights" is about what training starts from. Multiply its scores by 8, which is what leaving out the √ does at its D of 64.
 # - "the word before" needs positions. Its query says where it stands, less one.
 # - Give it the causal mask, and see how the rows share what is left.
 
@@ -690,7 +690,7 @@ print(
 show(attention_maps())
 
 # %% [markdown] lang="en"
-# ## 8 · A task that one vector cannot do
+# ## 8 · A task that is hard for one vector
 #
 # Attention was invented because translations got worse with length: the encoder had to squeeze a sentence of any length into *one* vector
 # (chapter 07), and the decoder had nothing else to go by. Here is the smallest task of that kind. T cards lie in a row, shuffled. On each
@@ -842,8 +842,9 @@ for length in lengths:
 # %% [markdown] lang="en"
 # Nothing in principle keeps 64 numbers from holding 16 letters. But they must be packed and unpacked again, and gradient descent has to
 # find out how, anew for every length. Given time it gets further: after 2,000 steps in place of 300 (`COURSE_SIZE=full`) the fixed vector
-# reads about two thirds of eight cards. And it is not the mean's fault: an LSTM (chapter 07) that reads card after card and hands over its
-# last state reads two thirds of four cards and a fifth of eight, in 300 steps with one seed. With attention nothing has to be packed.
+# reads about two thirds of eight cards. An LSTM (chapter 07) that reads card after card and hands over its last state reads two thirds of
+# four cards and a fifth of eight, in 300 steps with one seed; other seeds, and more steps, read more. How the vector is made matters, and the
+# length catches up with it. With attention nothing has to be packed.
 #
 # And the alignment? It was never shown. Here is what the trained reader looks at, for 8 cards it has not seen; a frame marks the card that
 # it *should* look at.
@@ -1066,8 +1067,8 @@ for way in ("formula", "kernel"):
     )
 
 # %% [markdown] lang="en"
-# The **memory** of the kernel grows with the length alone, that of the formula with its square. The **time** of both grows with the square
-# in the end: the kernel is faster by a factor, not by a power. No trick of bookkeeping avoids looking at $T^2$ pairs; who wants to must
+# The **memory** of the kernel grows with the length alone, that of the formula with its square. The **multiplications** of both grow with
+# the square. The clock says so only roughly, and the kernel is not the faster one at every length. No trick of bookkeeping avoids looking at $T^2$ pairs; who wants to must
 # leave some out, or compute something else.
 #
 # Is attention "more efficient" than a recurrent network, as one of the articles says? Count the multiplications for T tokens of width W. A
@@ -1089,7 +1090,7 @@ for way in ("formula", "kernel"):
 # | weights add up to 1 over a column | softmax over the wrong axis | `dim=-1`, the keys |
 # | answers change with the padding of the *others* in the batch | the padding mask is missing | compare a sentence alone and in a batch |
 # | weights near 1 and 0 from the start, slow learning | no root, or the root of the wrong width | the width of what is multiplied |
-# | all rows of a map alike | the queries say nothing: their map or their positions are missing | look at the queries' spread over the words |
+# | all rows of a map alike | the queries do not differ: their bias outweighs them, or all scores are near 0 | look at the queries' spread over the words |
 # | word order has no effect | no positions | chapter 09 |
 # | out of memory at twice the length | the table, times heads, layers and batch | `scaled_dot_product_attention` |
 

@@ -62,6 +62,9 @@ def soft_lookup(student, rng):
         answer, weights = student.soft_lookup(torch.tensor([0.0, 1.0]), exact, values[:3], 3000.0)
         alike(weights, torch.tensor([0.0, 1.0, 0.0]))
         alike(answer, values[1])
+        answer, weights = student.soft_lookup(torch.tensor([-2.0, -1.0]), exact, values[:3], 3000.0)  # matches of -6, -2 and -3
+        alike(weights, torch.tensor([0.0, 1.0, 0.0]))
+        alike(answer, values[1])
 
 
 @soft_lookup.right("dot products, softmax, mean")
@@ -72,6 +75,15 @@ def _(query, keys, values, sharpness):
 
 
 PLAIN = "dot products, softmax, mean"
+soft_lookup.slip(
+    "the largest match taken for at least 0",
+    (
+        "weights = (sharpness * matches).softmax(dim=0)",
+        "exp = (sharpness * matches - (sharpness * matches).max().clamp(min=0)).exp()\n    weights = exp / exp.sum()",
+    ),
+    of=PLAIN,
+    fails=SHARP,
+)
 soft_lookup.slip(
     "the ordinary look-up",
     ("weights = (sharpness * matches).softmax(dim=0)", "weights = (torch.arange(len(keys)) == matches.argmax()).float()"),
@@ -141,6 +153,7 @@ def additive_scores(student, rng):
         alike(student.additive_scores(*drawn), scores.additive_scores(*drawn))
         one = torch.ones(1, 1)
         alike(student.additive_scores(one, 2 * one, one, one, torch.tensor([10.0])), torch.tensor([[10 * math.tanh(3)]]))
+        alike(student.additive_scores(one, 50 * one, one, one, torch.tensor([10.0])), torch.tensor([[10.0]]))
     with case(WIDTHS, hint="Each has its own matrix; only the hidden units must be as many."):
         drawn = draw(query_dim=2, key_dim=7)
         alike(student.additive_scores(*drawn), scores.additive_scores(*drawn))
@@ -225,7 +238,8 @@ def attention(student, rng):
         asked, offered = torch.tensor([[2.0, 0.0, 0.0, 0.0]]), torch.zeros(5, 4)  # the scores are the first numbers of the keys
         offered[:, 0] = torch.tensor([-30_000.0, -30_001.0, 300.0, -29_999.5, 2000.0])
         mask = torch.tensor([[True, True, False, True, False]])
-        alike(student.attention(asked, offered, value[0, 0, :5, :3], mask)[1], scaled.attention_weights(asked, offered, mask))
+        for hidden in (mask, None):
+            alike(student.attention(asked, offered, value[0, 0, :5, :3], hidden)[1], scaled.attention_weights(asked, offered, hidden))
 
 
 @attention.right("the lowest number, and zeros afterwards")
@@ -310,7 +324,7 @@ def mend_empty_rows(student, rng):
     full = some_mask(rng, 5, 6)
     empty = full.clone()
     row = int(rng.integers(5))
-    empty[row] = False
+    empty[[row, (row + 2) % 5]] = False
     with case(FORWARD, hint="What did the program give before you changed it? The output was right."):
         for mask in (full, empty):
             alike(student.mend_empty_rows(query, key, value, mask)[0], slopes_of(query, key, value, mask)[0])
@@ -460,7 +474,7 @@ def causal(query, key, value):
 @exercise("attention.mend_next_tokens", points=2, mends=(ONE_NEW, SEVERAL_NEW, ALIKE), reference=REFERENCE)
 def mend_next_tokens(student, rng):
     """New tokens look at the old ones."""
-    query, key, value = (tensor(rng, 2, 2, 7, 4) for _ in range(3))
+    query, key, value = tensor(rng, 2, 3, 7, 9), tensor(rng, 2, 3, 7, 9), tensor(rng, 2, 3, 7, 4)
     with case(AT_ONCE, hint="With as many queries as keys the program was right. Is it still?"):
         alike(student.mend_next_tokens(query, key, value), causal(query, key, value))
     with case(
@@ -534,7 +548,8 @@ def SelfAttention(student, rng):
     with case(FOUR, hint="What comes out of the weighted mean is as wide as the values. That is what the last map takes."):
         shapes = {name: list(value.shape) for name, value in student.SelfAttention(6, 3).state_dict().items()}
         maps = {f"{name}.weight": [3, 6] for name in ("query", "key", "value")} | {"output.weight": [3, 3]}
-        same({name: shapes.get(name) for name in maps}, maps, "the shapes of the weights")
+        maps |= {f"{name}.bias": [3] for name in ("query", "key", "value", "output")}
+        same({name: shapes.get(name) for name in maps}, maps, "the shapes of weights and biases")
     with case(SQUARE, hint="This was right before. Each map has its bias."):
         agrees(4, 4, 2, 5)
     with case(NARROW, hint="Divide by the root of the width of what is multiplied, the queries and keys, whatever the input's width."):
@@ -668,6 +683,7 @@ def MultiHeadAttention(student, rng):
         agrees(8, 2, mask=some_mask(rng, 5, 5))
         agrees(8, 4, mask=some_mask(rng, 2, 1, 1, 5))
         agrees(6, 2, context=tensor(rng, 2, 7, 6), mask=some_mask(rng, 2, 1, 5, 7))
+        agrees(8, 4, mask=some_mask(rng, 2, 4, 5, 5))  # another for each head
     with case(EMPTY_SLOPES, hint="0 times NaN is NaN: a NaN in the weights stays in the slopes, even where the output hides it."):
         net = student.MultiHeadAttention(6, 2)
         state = given_weights(net, rng)
@@ -779,6 +795,12 @@ MultiHeadAttention.slip(
     of=CUT,
     fails=REFUSED,
 )
+MultiHeadAttention.slip(
+    "the first head's mask for all",
+    ("        scores = query @ key", "        mask = mask[:, :1] if mask is not None and mask.ndim == 4 else mask\n        scores = query @ key"),
+    of=CUT,
+    fails=MASKS,
+)
 MultiHeadAttention.slip("one map for keys and values", ("self.value(source)", "self.key(source)"), of=CUT, fails=VALUES)
 
 
@@ -794,16 +816,17 @@ class _(nn.Module):
     def forward(self, x, context=None, mask=None):
         source = context if context is not None else x
         asked, offered, held = self.query(x), self.key(source), self.value(source)
-        if mask is not None and mask.ndim == 4:
-            mask = mask[:, 0]
+        if mask is not None:
+            mask = mask.expand(len(x), x.shape[-1] // self.head_dim, x.shape[1], source.shape[1])
         heads = []
         for start in range(0, x.shape[-1], self.head_dim):
             part = slice(start, start + self.head_dim)
             scores = torch.einsum("bqd,bkd->bqk", asked[..., part], offered[..., part]) / self.head_dim**0.5
-            if mask is not None:
-                scores = torch.where(mask, scores, torch.tensor(-1e30))
+            open_ = None if mask is None else mask[:, start // self.head_dim]
+            if open_ is not None:
+                scores = torch.where(open_, scores, torch.tensor(-1e30))
             weights = torch.softmax(scores, dim=-1)
-            heads.append((weights if mask is None else weights * mask) @ held[..., part])
+            heads.append((weights if open_ is None else weights * open_) @ held[..., part])
         return self.output(torch.cat(heads, dim=-1))
 
 

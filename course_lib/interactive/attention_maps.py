@@ -23,7 +23,7 @@ WIDTH = 64  # of the random head
 START = "The dogs chased a dog because they were bored ."
 EXAMPLES = ("A rose is a rose is a rose .", "Time flies like an arrow ; fruit flies like a banana .")
 MASKS = ("all words", "only earlier words (causal)", "the last three words are padding")
-SIZES = (0.0, 0.25, 1.0, 4.0)
+SIZES = (0.0, 0.25, 1.0, 8.0)
 
 Vectors = tuple[np.ndarray, np.ndarray]  # queries (T, D), keys (T, D)
 
