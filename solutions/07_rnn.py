@@ -58,7 +58,7 @@ progress_board("rnn")
 # %% [markdown] lang="en"
 # ## 1 · Two marked numbers
 #
-# The **adding problem** (Hochreiter & Schmidhuber, 1997) is a test of memory and of nothing else. Every step of a sequence is a pair: a random
+# The **adding problem** (Hochreiter & Schmidhuber, 1997; here in the form of Le, Jaitly & Hinton, 2015) is a test of memory and of nothing else. Every step of a sequence is a pair: a random
 # number between 0 and 1, and a mark, which is 1 twice (once in each half of the sequence) and 0 otherwise. Here are three short ones:
 
 # %%
@@ -235,7 +235,7 @@ print(f"50 steps: largest relative difference from autograd {gap:.1e}")
 # You have the right gradient. Is it of any use? Suppose that the answer is asked for after step 50, and the number that matters was read at
 # step 1. What the loss says about it has to come back through 49 steps, and each multiplies by the same $W_h^\top$ and by slopes of at most 1.
 #
-# Multiplying by one matrix again and again is ruled by its **eigenvalues**: the directions that the matrix only stretches, and by how much. The
+# Multiplying by one matrix again and again is ruled by its **eigenvalues**: the factors by which it stretches the directions that it does not turn. The
 # largest absolute value among them is called the **spectral radius** $\rho$. In the long run, each multiplication stretches a vector by
 # $\rho$. (In the long run: for a short while, a matrix may do otherwise, as you will see.)
 #
@@ -323,9 +323,9 @@ print(f"spectral radius 2.0, inputs 100 times as large: share left after 49 step
 #
 # - **Below 1 the gradient vanishes.** It does not become wrong, it becomes small: what happened long ago no longer counts against the
 #   noise of what happened just now.
-# - **Above 1 it may explode.** A large $W_h$ alone does not make it so: large states sit where tanh is flat, and the flat slopes shrink what the
-#   matrix stretches. Then it vanishes again, as the last line shows.
-# - Nobody keeps 64 eigenvalues at exactly 1 while training moves the matrix.
+# - **Above 1 it may explode.** It need not: large *inputs* push the states to where tanh is flat, and the flat slopes shrink what the
+#   matrix stretches. Then it vanishes again, as the last line shows: the same radius, other inputs.
+# - Left to itself, training does not keep the absolute values of 64 eigenvalues at exactly 1. (Networks whose matrix is held orthogonal do.)
 #
 # Precisely, if the largest *singular value* of $W_h$ (its largest stretch in a single step) is below 1, the gradient must vanish; for an explosion it
 # must be above 1. The spectral radius says how fast in the long run, and between the two, a random matrix may stretch for some steps before it
@@ -379,8 +379,10 @@ lengths = [length for _, lengths in runs for length in lengths]
 print(f"clipped: median length {np.median(lengths):.1f}, longest {max(lengths):.1f}")
 
 # %% [markdown] lang="en"
-# Not clipped, all five runs are lost, to numbers with hundreds of digits. What kills them is a few steps: in the clipped runs the longest gradient,
-# measured before it was clipped, is about fifteen times as long as the usual one. (What the usual length is tells you where to set the limit.)
+# Not clipped, all five runs are lost, to numbers with hundreds of digits. It is tempting to say that the gradient through time exploded. It need not
+# have: once the states stand near ±1, the output layer alone is too steep for a rate of 0.1, each step overshoots further than the one before, and the
+# large error makes the gradients through time long as well. (Try `lr=0.03` without clipping.) Clipping bounds the step whatever made it long: in the clipped runs the longest gradient,
+# measured before it was clipped, is about fifteen times as long as the usual one. (The usual length tells you where a limit can stand.)
 #
 # But look at the losses that clipping has saved: they are above 0.167. The network is alive, and it cannot add.
 #
@@ -392,7 +394,7 @@ print(f"clipped: median length {np.median(lengths):.1f}, longest {max(lengths):.
 #
 # What harms the memory is that **everything** that is kept goes through $W_h$ and a tanh at every step. The **LSTM** (Hochreiter & Schmidhuber,
 # 1997) keeps a second state, the **cell** $c$, which goes through neither. It is multiplied, number by number, by a factor between 0 and 1, and added
-# to:
+# to. (The factor, the forget gate, came three years later: Gers, Schmidhuber & Cummins, 2000. In 1997 it was the constant 1.)
 #
 # $$ c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \tanh(c_t) . $$
 #
@@ -580,7 +582,7 @@ show_static(
 )
 
 # %% [markdown] lang="en"
-# Did you expect the plain LSTM and GRU to do better? As they come from PyTorch, their gates start near one half, so that the line is halved at every step,
+# Did you expect the plain LSTM and GRU to do better? As they come from PyTorch, their gates start near one half, so that the line loses a good third or more at every step,
 # and after 49 steps there is as good as nothing left, as in the RNN. **The cell does not remember by itself; it can be told to.** A forget bias of 1
 # gains many powers of ten, one of 4.3 keeps everything. (More than everything: the way through the gates adds to what comes along the line.)
 # Training can move these biases, and in a moment it will.
@@ -727,7 +729,7 @@ for name, build in (("as found", AsFound), ("mended", lambda: Reader(1, 32, 1)))
 
 # %% [markdown] lang="en"
 # The program as found guesses. Its state after forty steps has read up to 35 zeros, and what it knew about the last real number is gone the way of
-# section 4. It would not look broken: it runs, its loss is finite, and on rows of full length it is right.
+# section 4. It would not look broken: it runs, its loss is finite, and trained on batches of one length it learns.
 #
 #
 # ## 7 · A model that reads letter by letter
@@ -978,14 +980,14 @@ for lr in sorted({curve.lr for curve in others}):
 
 # %% [markdown] lang="en"
 # Attention has it after 100 to 250 steps, the GRU after 400 to 450, the LSTM after 1,150 to 1,250. The plain RNN has not: not at this learning rate
-# and not at two smaller ones, from none of three starts each. One of its nine runs begins to fall in its last 200 steps, from 0.167 to 0.125. It might
+# and not at two smaller ones, from none of three starts each. One of its nine runs begins to fall in its last 200 steps, from 0.164 to 0.125. It might
 # have gone on; what we can say is that 2,500 steps, twice what the LSTM needed, were not enough.
 #
 # Look at the LSTM's curves. They lie at guessing for about a thousand steps, and then, in a few hundred, it can add. That is what it looks like when
-# gates begin to open: the better the line holds, the more gradient comes back to tell the gates to hold it.
+# a few forget gates begin to open: the better the line holds, the more gradient comes back to tell the gates to hold it.
 #
 # Is the comparison fair? Attention has an easy time, since the sum of two marked numbers needs no order, and a weighted mean of all steps is nearly
-# the answer. And an RNN is not beyond help: with ReLU instead of tanh and $W_h$ started at the identity, it has been reported to solve even longer
+# the answer. The LSTM has four times the RNN's parameters, and started with a helpful forget bias. And an RNN is not beyond help: with ReLU instead of tanh and $W_h$ started at the identity, it has been reported to solve even longer
 # sequences (Le, Jaitly & Hinton, 2015). That is section 4 again: all eigenvalues at 1, and no squashing.
 
 # %% [markdown] lang="en"
@@ -1058,11 +1060,11 @@ for name, seconds in clocks.items():
 # | loss stays at what guessing earns (here 0.167), however long you train | the gradient vanishes before it reaches what matters | LSTM or GRU, forget bias above 0, a shorter way (attention) |
 # | loss falls, then leaps, or is `nan` | an exploding gradient | clip the length of all gradients together, to 1 |
 # | answers change when other rows are in the batch | padding is read | pack, or mask; `states[arange(N), lengths - 1]` |
-# | good on short sequences, bad in mixed batches | the last step of the batch taken for the last step of the row | likewise |
+# | good in batches of one length, bad in mixed ones | the last step of the batch taken for the last step of the row | likewise |
 # | "Input and hidden tensors are not at the same device" or "… the same dtype" | `torch.zeros(…)` for the first state | `x.new_zeros(…)`, or leave it out |
 # | "Trying to backward through the graph a second time" | the carried state knows its history | `state.detach()` between batches |
 # | memory grows with every batch | likewise, with `retain_graph=True` as the supposed remedy | likewise |
-# | a language model is better on its first batch of an epoch than it should be | the state of the text's end was carried to its beginning | begin with `None` |
+# | a language model is worse on the first characters of every epoch than it should be | the state of the text's end was carried to its beginning | begin with `None` |
 # | its loss is near 0, its text is nonsense | it reads the character that it should guess: targets not shifted, or a bidirectional reader | targets one ahead; one direction |
 # | the loss is good, a restart from another library's weights is nonsense | another order of gates, or another GRU | i, f, g, o and r, z, n in PyTorch |
 # | sequences and batches exchanged, no error | `batch_first` is False by default in `nn.RNN`, `nn.LSTM`, `nn.GRU` | say it every time |
@@ -1073,11 +1075,12 @@ for name, seconds in clocks.items():
 #
 # **Does a recurrent network capture long-range dependencies "thereby", by its loop?** The loop makes it *possible*: a state can hold a
 # number for fifty steps. Whether it is *learnt* is another question. A plain RNN did not learn it in nine runs of 2,500 steps, an LSTM and a GRU of as
-# many units did in all of three, in half the time or less. What captures long distances is a line that the gradient survives, or a way to look back directly.
+# many units (and four and three times the parameters) did in all of three, in half the time or less. What captures long distances is a line that the gradient survives, or a way to look back directly.
 #
 # **Is low efficiency its main drawback?** The same article says in one breath that it *can* handle long distances and that its efficiency on long
-# sequences is its main weakness. You have measured both: the loop makes it slow in the sense of section 9, and the vanishing gradient makes it
-# forgetful. The second was the reason for LSTM and GRU, the first for attention.
+# sequences is its main weakness. You have measured the second, forgetting, and on one core found little of the first: it
+# is on a graphics card that the queue of section 9 hurts. Forgetting was the reason for LSTM and GRU, and for the first attention, which was added to
+# recurrent networks; the queue was the reason to leave the recurrence out (the Transformer, chapter 09).
 #
 # **Are its parts a hidden layer and an output layer?** Those are the parts of chapter 03's network, too. What makes it recurrent is the matrix from
 # the state to the next state.
@@ -1100,9 +1103,10 @@ for name, seconds in clocks.items():
 # <details><summary>One way to do it</summary>
 #
 # <pre>
-# ids = torch.from_numpy(test_ids)
+# ids = torch.from_numpy(test_ids).to(device)
+# ends = torch.linspace(128, len(ids) - 1, 2000).long().tolist()  # the same last characters for every k
 # for k in (1, 2, 4, 8, 16, 32, 64, 128):
-#     pieces = ids[: len(ids) // (k + 1) * (k + 1)].view(-1, k + 1)[:500]
+#     pieces = torch.stack([ids[end - k : end + 1] for end in ends])
 #     with torch.no_grad():
 #         logits, _, _ = models["LSTM"](pieces[:, :-1])
 #     print(k, F.cross_entropy(logits[:, -1], pieces[:, -1]).item())
