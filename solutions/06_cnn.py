@@ -48,7 +48,7 @@ progress_board("cnn")
 # The digits of the earlier chapters have 8 × 8 pixels, which is little to look at. Our example from here on: digits of 28 × 28 pixels, rendered
 # from 19 fonts that come with matplotlib, each turned, bent, stretched, moved and made noisy in its own way. They need no network, there are as
 # many as one likes, and we know what was done to each. (`pictures("mnist")` and `pictures("cifar10")` fetch the classic sets, when there is a
-# network, in the same form; everything below runs with them.)
+# network, in the same form; what is below runs with MNIST as it is, and with CIFAR-10 where the channels are said to be three.)
 
 # %%
 split = pictures("glyphs", seed=0)
@@ -302,7 +302,7 @@ for name, times in conv_times.items():
     print(f"{name:8s} {np.median(times) * 1e3:8.2f} ms, equal to torch's to ten digits")
 
 # %% [markdown] lang="en"
-# Same numbers, and hundreds of times faster than the loops. That is the second layer of this chapter's network, on eight pictures. Section 10
+# Same numbers, and more than a hundred times faster than the loops. That is the second layer of this chapter's network, on eight pictures. Section 10
 # compares a whole forward and backward pass with PyTorch.
 #
 # ## 4 · The way back
@@ -567,7 +567,7 @@ for _draw in range(6):
 #
 # Two kernels of 3 see as much as one of 5, with 18 weights in place of 25 (for one channel), and a ReLU between them makes two steps out of one.
 # That ReLU is no trifle. Both articles that tell what a convolutional network is made of list convolution, pooling and a fully connected layer,
-# and no activation. Without one, two convolutions are *one*:
+# and no activation. Without one, and with nothing else between them that is not linear, two convolutions are *one*:
 
 # %%
 torch.manual_seed(0)
@@ -895,8 +895,8 @@ for right in (0, 2, 4, 6):
 #
 # ### Augmentation: tell it what does not matter
 #
-# Whoever knows that a shift does not change the answer can say so with data: move every training picture at random, anew in every epoch. That is
-# **augmentation**. It helps both networks, and it needs no new pictures.
+# Whoever knows that a shift does not change the answer can say so with data: move every training picture at random, best anew in every epoch (here: two moved copies of
+# each). That is **augmentation**. It helps both networks, and it needs no new pictures.
 
 # %% train
 augmented = {}
@@ -1034,9 +1034,9 @@ class ResidualBlock(nn.Module):
 check("cnn.ResidualBlock", ResidualBlock)
 
 # %% [markdown] lang="en"
-# <details><summary>The answer is a little off, and only in training mode</summary>
+# <details><summary>Right in training mode, wrong in evaluation</summary>
 #
-# Does a normalisation serve two places, or is a ReLU before the sum? Go through the formula from the inside out and tick every part once.
+# Does one normalisation serve two places? Then its averages are those of neither. (A ReLU before the sum is wrong in both modes.) Go through the formula from the inside out and tick every part once.
 # </details>
 #
 # Out of your blocks, a small network as in the paper: three stages, each later one with twice the channels on half the picture; at the end the **mean
@@ -1118,8 +1118,8 @@ for residual in (False, True):
 
 # %% [markdown] lang="en"
 # Without shortcuts, 20 layers are worse than 8 and 56 are hopeless, **on the pictures that they learn from**, which rules out learning by heart. With
-# shortcuts depth does next to no harm. (It does not help here either: these pictures are too small and too few to need 56 layers. And four epochs are
-# short; plain networks would go on improving for a while.)
+# shortcuts 56 layers still learn, and are no gain: on held-out pictures they read a few points fewer than 8. (These pictures are too small and too few to
+# need 56 layers. And four epochs are short; plain networks would go on improving for a while.)
 #
 # ### Branches
 #
@@ -1224,7 +1224,8 @@ print(", ".join(f"{name} {median:.1f} ms" for name, median in medians.items()), 
 print(f"for forward and backward, a ratio of {medians['yours'] / medians['torch']:.1f}")
 
 # %% [markdown] lang="en"
-# PyTorch's processor kernels do not build columns at all: they walk through the picture in blocks that fit into the cache. The course's own version,
+# PyTorch's processor kernels for float32 do not build columns at all: they walk through the picture in blocks that fit into the cache. (For float64, as
+# here, it builds columns too.) The course's own version,
 # `course_lib.scratch.conv`, makes the columns of a few pictures at a time for the same reason; `benchmarks/conv.py` measures it.
 #
 # Two more levers are the library's. **Channels last** keeps the numbers of a picture in memory in the order (N, H, W, C), with the same shape as
@@ -1267,9 +1268,10 @@ for name, times in format_times.items():
 # | --- | --- | --- |
 # | "mat1 and mat2 shapes cannot be multiplied" at the first affine layer | the flattened size was computed for other pictures | print `x.shape` before `flatten(1)`, or send a blank picture through |
 # | "Expected input batch_size (49) to match target batch_size (64)" | `view(-1, …)` has cut rows through pictures | `flatten(1)` |
-# | "expected input to have 1 channels, but got 28" | the channel axis is missing: (N, H, W) | `x[:, None]` |
+# | "expected input to have 1 channels, but got 64 channels" (or however many rows there are) | the channel axis is missing: (N, H, W) | `x[:, None]` |
+# | "expected input to have 1 channels, but got 28 channels" | the channels come last: (N, H, W, C) | `permute(0, 3, 1, 2)` |
 # | everything runs, accuracy is poor on colour pictures | (N, H, W, C) was *reshaped* to (N, C, H, W) | `permute(0, 3, 1, 2)`; look at a picture after loading |
-# | maps get two pixels smaller with each layer | no padding | `padding=1` for 3 × 3, `padding=2` for 5 × 5 |
+# | maps get two pixels smaller with each layer (four with 5 × 5) | no padding | `padding=1` for 3 × 3, `padding=2` for 5 × 5 |
 # | right in training mode, poor in use | batch normalisation in the wrong mode, or too few batches for its averages | `net.eval()`; a few epochs more |
 # | the second half of a deep network does not learn | no shortcuts, or a ReLU or factor on the shortcut | the shortcut is the identity wherever shapes allow |
 # | fine on the test set, poor on your own pictures | they are unlike *everything* in both sets: dark on light, off the middle, larger | look at both side by side; augment |
@@ -1278,8 +1280,9 @@ for name, times in format_times.items():
 # %% [markdown] lang="en"
 # ## Questions from the source articles
 #
-# **Is a convolutional network made of convolution, pooling and a fully connected layer?** Two articles say so. The part that they leave out, the
-# activation, is the one that cannot be left out (section 6). The other two can: strides do the work of pooling, and a mean over every map does that of
+# **Is a convolutional network made of convolution, pooling and a fully connected layer?** Two articles say so. They leave out the
+# activation. Without it, and with pooling by the mean, the whole network is one affine layer (section 6); pooling by the maximum is not linear either, and
+# can stand in for it. The other two can be done without: strides do the work of pooling, and a mean over every map does that of
 # the large affine layers. Your deep network has one affine layer of 330 parameters and no pooling but that mean.
 #
 # **Does the fully connected layer "do the classification"?** So one article explains it, by a sentence that says that the fully connected layer

@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from autograder.checking import case, close, exercise, holds, inputs_unchanged, same
+from autograder.checking.cases import StudentError
 
 CONV = ("course_lib.scratch.conv", "course_lib.scratch.pooling")
 
@@ -440,14 +441,17 @@ def pool2d_backward(student, rng):
     with case(TIES, hint="argmax gives the first of equals; `window == window.max()` marks all of them. After a ReLU, windows of zeros are common."):
         ask(np.maximum(rng.integers(-3, 2, size=(2, 2, 6, 6)).astype(float), 0), 2, 2, "max")
         ask(np.zeros((1, 1, 4, 4)), 2, 2, "max")
+        ask(np.array([[[[1.0, 2.0], [2.0, 1.0]]]]), 2, 2, "max")  # the first of equals, row by row
     with case(LEFT_OVER, hint="Seven rows hold three windows of two; the gradient of the seventh row is 0, and it belongs to the result."):
         odd = rng.permutation(np.arange(2.0 * 7 * 5)).reshape(1, 2, 7, 5)
         for kind in ("max", "mean"):
             ask(odd, 2, 2, kind)
+            ask(odd, 2, 3, kind)  # rows between windows
     with case(KEPT, side=True):
-        given, _ = wanted(x, 2, 2, "max")
-        student.pool2d_backward(given, x, 2, 2, "max")
-        inputs_unchanged(student)
+        for kind in ("max", "mean"):
+            given, _ = wanted(x, 2, 2, kind)
+            student.pool2d_backward(given, x, 2, 2, kind)
+            inputs_unchanged(student)
 
 
 @pool2d_backward.right("window by window")
@@ -468,13 +472,21 @@ def _(grad_out, x, size, stride, kind):
 BY_WINDOW = "window by window"
 ALL_MAX = (LARGEST, OVERLAP, TIES, LEFT_OVER)
 pool2d_backward.slip("written over where windows overlap", ("part[row, column] += grad", "part[row, column] = grad"), of=BY_WINDOW, fails=OVERLAP)
+pool2d_backward.slip(
+    "of equals, the first column by column",
+    ("divmod(int(window.argmax()), size)", "divmod(int(window.T.argmax()), size)[::-1]"),
+    of=BY_WINDOW,
+    fails=TIES,
+)
 pool2d_backward.slip("no share: the whole gradient to every pixel", (" / size**2", ""), of=BY_WINDOW, fails=(SHARED, OVERLAP, LEFT_OVER))
 pool2d_backward.slip("shared by the side, not the area", ("size**2", "size"), of=BY_WINDOW, fails=(SHARED, OVERLAP, LEFT_OVER))
 pool2d_backward.slip(
     "row and column swapped", ("row, column = divmod", "column, row = divmod"), of=BY_WINDOW, fails=(LARGEST, OVERLAP, TIES, LEFT_OVER)
 )
 pool2d_backward.slip("the smallest", ("window.argmax()", "window.argmin()"), of=BY_WINDOW, fails=(LARGEST, OVERLAP, TIES, LEFT_OVER))
-pool2d_backward.slip("windows side by side, whatever the stride", ("p * stride, q * stride", "p * size, q * size"), of=BY_WINDOW, fails=OVERLAP)
+pool2d_backward.slip(
+    "windows side by side, whatever the stride", ("p * stride, q * stride", "p * size, q * size"), of=BY_WINDOW, fails=(OVERLAP, LEFT_OVER)
+)
 pool2d_backward.slip(
     "multiplied by the pixel",
     ("grad_out[n, c, p, q]\n        else", "grad_out[n, c, p, q] * window.max()\n        else"),
@@ -604,6 +616,7 @@ def _(layers):
 MAPS_FREE = "the number of maps has nothing to do with the number of classes: the second convolution has 2 · width"
 ROWS_STAY = "64 pictures of 28 × 28 give 64 rows of logits"
 ANY_SIZE = "any size from 4 × 4 up, odd ones too"
+GUESSED = "pictures of another size never change the number of rows"
 FOR_ITSELF = "the answer to a picture does not depend on those beside it"
 LAYERS = "its answer: convolution, ReLU, pooling, twice, and one affine layer"
 
@@ -631,7 +644,7 @@ def rows_are_answers(net, x, rng):
     holds(torch.allclose(logits, wanted, rtol=1e-3, atol=1e-2), "The rows are there, but their values are not what these layers give.")
 
 
-@exercise("cnn.MendedCNN", points=4, seconds=4, mends=(MAPS_FREE, ROWS_STAY, ANY_SIZE, FOR_ITSELF))
+@exercise("cnn.MendedCNN", points=4, seconds=4, mends=(MAPS_FREE, ROWS_STAY, ANY_SIZE, FOR_ITSELF, GUESSED))
 def MendedCNN(student, rng):
     """A small network for pictures of any size."""
     with case(MAPS_FREE, hint="What is called classes in the program, and where is it used for something else?"):
@@ -654,6 +667,15 @@ def MendedCNN(student, rng):
         same(list(together.shape), [64, 10], "the shape of the logits")
         holds(not torch.allclose(together[0], together[1]), "Two pictures get the same logits.")
         close(together[-16:], net(x[-16:]), rtol=1e-3, atol=1e-3)
+    with case(
+        GUESSED, hint="view(-1, …) cuts pictures of 28 × 28 into 49 rows. flatten(1) keeps the pictures apart, and the layer refuses them.", side=True
+    ):
+        net, x = student.MendedCNN(1, 8, 10, 32), normal(rng, 64, 1, 28, 28)
+        try:
+            rows = int(net(x).shape[0])
+        except StudentError:  # to refuse them is right
+            rows = 64
+        same(rows, 64, "the number of rows")
     with case(LAYERS, hint="A ReLU after each convolution, then the pooling; none after the affine layer."):
         net, x = student.MendedCNN(3, 4, 5, 32), normal(rng, 6, 3, 32, 32)
         state = mended_state(net, rng)
@@ -682,8 +704,9 @@ MendedCNN.slip(
     ("nn.Linear(2 * width * side * side, classes)", "nn.Linear(classes * 8 * 8, classes)"),
     ("x.flatten(1)", "x.view(-1, self.fc.in_features)"),
     of=COUNTED,
-    fails=(MAPS_FREE, ROWS_STAY, ANY_SIZE, FOR_ITSELF),
+    fails=(MAPS_FREE, ROWS_STAY, ANY_SIZE, FOR_ITSELF, GUESSED),
 )
+MendedCNN.slip("the sizes mended, the rows still guessed", ("x.flatten(1)", "x.view(-1, self.fc.in_features)"), of=COUNTED, fails=GUESSED)
 MendedCNN.slip("7 × 7 in place of 8 × 8", ("side = size // 2 // 2", "side = 7"), of=COUNTED, fails=(MAPS_FREE, ANY_SIZE, LAYERS))
 MendedCNN.slip(
     "the class count as channels still",
@@ -700,7 +723,7 @@ MendedCNN.slip(
     "everything flattened",
     ("x.flatten(1)", "x.flatten().reshape(1, -1)[:, : self.fc.in_features]"),
     of=COUNTED,
-    fails=(ROWS_STAY, ANY_SIZE, FOR_ITSELF, LAYERS),
+    fails=(ROWS_STAY, ANY_SIZE, FOR_ITSELF, GUESSED, LAYERS),
 )
 MendedCNN.slip("a softmax at the end", ("self.fc(x.flatten(1))", "self.fc(x.flatten(1)).softmax(1)"), of=COUNTED, fails=(ROWS_STAY, ANY_SIZE, LAYERS))
 
