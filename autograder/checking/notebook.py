@@ -109,7 +109,7 @@ def check_notebook(path: Path, *, seconds: int = 120, train: bool = False) -> No
     """Run every cell of a chapter's notebook and collect the results of its checks.
 
     seconds  longest time for one cell
-    train    also run the cells that train for more than a few seconds
+    train    also run the cells that train for more than a few seconds, and the interactive figures
 
     Nothing in the notebook raises: what went wrong there is in the report. `CourseError` when the file is no chapter or no kernel starts.
     """
@@ -168,6 +168,8 @@ class _Run:
         self._code = [cell for cell in node.cells if cell.cell_type == "code"]
         for cell in self._code:
             cell.outputs = []
+            if not train and "figure" in cell.metadata.get("tags", []):  # it may show what training has made
+                cell.metadata["tags"] = [*cell.metadata["tags"], "train"]
         self._numbers = {id(cell): number for number, cell in enumerate(self._code, 1)}
         self._node, self._train, self._tell = node, train, tell
         self.faults: dict[int, Fault] = {}  # by number of the code cell

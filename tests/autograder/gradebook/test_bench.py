@@ -25,7 +25,7 @@ def test_both_grade_the_same_class_to_the_same_scores():
     assert 0 < found["start_seconds"] < found["seconds"] and found["start_cpu"] > 0
     assert 2**20 < found["private_bytes"] < found["peak_bytes"]
     assert found["ratio"] == pytest.approx(found["nbgrader_seconds"] / found["seconds"], abs=0.1)
-    assert found["nbgrader_seconds"] > 2 and found["peak_bytes"] > 10 * 2**20 and found["cpu_overhead"] > 0
+    assert found["nbgrader_seconds"] > 2 and found["peak_bytes"] > 10 * 2**20 and abs(found["cpu_overhead"]) < 2
 
 
 def test_one_point_of_difference_is_told(monkeypatch):
