@@ -12,7 +12,7 @@
 #
 # At the end of this chapter you can
 #
-# - say what each part is for (positions, masks, sums, normalisation, encoder, decoder), having seen what goes wrong without it;
+# - say what each part is for (positions, masks, sums, normalisation, encoder, decoder), having seen for some of them what goes wrong without;
 # - build encoder and decoder layers that equal PyTorch's, number for number;
 # - train with label smoothing and a warm-up, and say which of the two mattered here;
 # - write out an answer word by word, greedily and by beam search;
@@ -337,7 +337,7 @@ check("transformer.EncoderLayer", EncoderLayer)
 #
 # One article's program is called `Transformer`: it has an embedding, a table of 100 places, layers, and a Linear at the end. There is
 # no decoder in it, though the article's text promises one. So what it can do is put a label on every token. Here it is in our words.
-# It has **four** mistakes. The first stops it at once; the others come out one after the other. One of them raises no error: every sentence gets
+# It has **four** mistakes. The first stops it at once; the others come out one after the other. Two of them raise no error: every sentence gets
 # an answer, of the right shape, that depends on which *other* sentences are in the batch. **Mend it.**
 
 
@@ -580,7 +580,7 @@ check("transformer.TinyTransformer", TinyTransformer)
 # </details>
 #
 # **Predict:** what does one of these mistakes cost? Without the causal mask, the decoder can read at every place the very token that it should say
-# next. We trained such a network on our numbers, with three seeds. Its training loss falls as low as the honest network's, and faster. What share of
+# next. We trained such a network on our numbers, with three seeds. Its training loss falls as low as the honest network's. What share of
 # held-out numbers does it translate rightly when it has to write them by itself?
 
 # %% predict="peeking"
@@ -985,7 +985,7 @@ show(cross_attention_maps(readings))
 #
 # ## 9 · What was it good for?
 #
-# Every part of this network has been introduced with a reason. Reasons can be wrong. So we took the parts away one by one, and trained each variant with
+# Every part of this network has been introduced with a reason. Reasons can be wrong. So we took some of the parts away, one at a time, and trained each variant with
 # three seeds, on the same numbers and for the same 600 steps (`benchmarks/translation.py`; the stored results carry date and command):
 
 # %%
@@ -1014,21 +1014,21 @@ show_static(
 )
 
 # %% [markdown] lang="en"
-# Three mistakes are ruinous. **Without the causal mask** nothing is right. **Without places in the source** a fifth is, mostly numbers whose words can stand in one
-# order only. **Pressed into one vector**, the source loses enough that about one number in five goes wrong, and this is a sentence of nine words at most; a network
+# Three mistakes are ruinous. **Without the causal mask** nothing is right. **Without places in the source** a fifth is: few numbers' words
+# fit one order only, so most of that fifth is good guessing among the orders that make a number. **Pressed into one vector**, the source loses enough that about one number in five goes wrong, and this is a sentence of nine words at most; a network
 # twice as wide would lose less, a longer sentence more.
 #
 # And now the honest part: **the others hardly show**. Warm-up makes no difference here, pre-norm and post-norm differ by less than half a point, and label smoothing
 # is worth about half a point, which three seeds can hardly prove. Even with the encoder's result *thrown away*, nearly all numbers are right: the decoder looks at the bare words, and its own two layers suffice for this
-# little grammar. A target without places does as well as one with: the causal mask alone lets a token count how many stand before it.
+# little grammar. A target without places does as well as one with: the causal mask alone can let a token count how many stand before it.
 #
 # Two lessons. A network forgives mistakes: whoever wrote the article's custom Transformer might have mended what crashed, trained it, seen 99%, and never found out that
 # half of the network does nothing. Results do not prove a program; that every parameter has a say, you have to *test*. And what a part is for shows only where it is
 # needed: two layers and thirty words do not need what six layers and a whole language do. (Xiong et al., 2020, measure that on translation of real text: deep post-norm
 # networks do not train without warm-up, pre-norm ones do.)
 #
-# The decoder from context alone gets most numbers right, as section 8 said it could where there is one right answer, and errs more often than all others that know
-# the order of the words.
+# The decoder from context alone gets most numbers right, as section 8 said it could where there is one right answer, and errs more often than any variant but
+# the three ruinous ones.
 #
 # ## 10 · Another language: dates
 #
@@ -1053,8 +1053,8 @@ print("wrong:", wrong[:5] if wrong else "none")
 
 # %% [markdown] lang="en"
 # The dates held out are days that it has never seen, in six ways of writing. What would happen to a seventh, "the fifth of March"? *fifth* is not in the
-# vocabulary, and `Vocabulary` says so. A translator knows its training data's world, and no other. The same holds more quietly for length: try a number above
-# a million, all of whose words it knows.
+# vocabulary, and `Vocabulary` says so. A translator knows its training data's world, and no other. It answers as readily where there is nothing to
+# answer: give it known words that make no number.
 
 # %% train
 strange = "two hundred thousand three hundred thousand four"  # known words, but not a number
@@ -1151,9 +1151,9 @@ print(f"yours {mine_ms:.1f} ms, torch {torch_ms:.1f} ms: {mine_ms / torch_ms:.2f
 #
 # | you see | probably | do |
 # | --- | --- | --- |
-# | training loss falls far too low, and the network cannot write a sentence | no causal mask, or the target not moved by one place | `make_masks`; `teacher_pairs` |
+# | training loss is as good as can be, and the network cannot write a sentence | no causal mask, or the target not moved by one place | `make_masks`; `teacher_pairs` |
 # | training loss never gets near 0 | label smoothing: it has a floor | compare with the floor of section 7 |
-# | loss becomes `nan` in the first batch | a mask the wrong way round: a row with nothing to look at | True is "may attend" here, "leave out" in torch's `key_padding_mask` |
+# | loss stays high, or answers do not depend on the source | a mask the wrong way round | True is "may attend" here, "leave out" in torch's `key_padding_mask` |
 # | an answer depends on which other sentences are in the batch | `batch_first=True` forgotten, or padding not masked | section 4's hunt |
 # | "The size of tensor a (7) must match the size of tensor b (100)" | the whole table of places added | its first T rows |
 # | word order makes no difference | no positions | section 2 |
@@ -1169,7 +1169,7 @@ print(f"yours {mine_ms:.1f} ms, torch {torch_ms:.1f} ms: {mine_ms / torch_ms:.2f
 # **Is the Transformer a mechanism for capturing long-range dependencies?** It makes them *cheap to reach*: from any word to any other is one step, where a
 # recurrent network needs as many as lie between (chapter 07). Nothing makes it use them; that is learnt.
 #
-# **Is it more efficient than a recurrent network?** One article says so without saying in what. It does more work on long sequences, not less: every token looks at
+# **Is it more efficient than a recurrent network?** One article says so without saying by what measure. It does more work on long sequences, not less: every token looks at
 # every other (chapter 08 measures the square). What it gains is that all places of a training sentence are computed at once. When *writing*, it goes token by token
 # like any other.
 #
@@ -1183,10 +1183,10 @@ print(f"yours {mine_ms:.1f} ms, torch {torch_ms:.1f} ms: {mine_ms / torch_ms:.2f
 # `nn.Embedding` gives, plus a bias, and multiplies by all those zeros. On token numbers it fails.
 #
 # **Are multi-head attention and positions all that a Transformer is made of?** One article's list ends there. Without the feed-forward networks, the sums and the
-# normalisation it would be a different and much worse network. And it uses one letter, $h$, both for the number of heads and for the output of a head.
+# normalisation it would be a different network. (How much they matter shows in deep networks; two layers on our numbers do well without.) And it uses one letter, $h$, both for the number of heads and for the output of a head.
 #
-# **Where was it published?** One article's reference gives volume 32, pages 5998-6018, and six authors and "others" for a seventh. It is volume 30 of the NIPS
-# proceedings (2017), pages 5998-6008, by eight authors, who "contributed equally".
+# **Where was it published?** One article's reference gives volume 32, pages 5998-6018, and not the authors that it has. It is volume 30 of the NIPS
+# proceedings (2017), pages 5998-6008, by eight authors, of "equal contribution", as its first footnote says.
 #
 # ## Bonus: reuse what has been computed
 #
