@@ -28,7 +28,7 @@ test: lint build-check ## everything: format, lint, types, notebooks up to date,
 	$(PYTEST)
 
 quick: lint ## format, lint, types and the tests that are neither slow nor in a browser
-	$(PYTEST) -m "not slow and not browser"
+	COURSE_TEST_SEEDS=3 $(PYTEST) -m "not slow and not browser"
 
 lint: setup ## format, lint and types
 	$(BIN)/ruff format --check .
