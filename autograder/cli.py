@@ -105,7 +105,7 @@ def lab(
 def check(
     notebook: Annotated[Path, typer.Argument(help="A chapter's notebook with your answers.")],
     seconds: Annotated[int, typer.Option(help="Longest time for one cell.")] = 120,
-    train: Annotated[bool, typer.Option(help="Also run the cells that train for more than a few seconds.")] = False,
+    train: Annotated[bool, typer.Option(help="Also run the figures, and the cells that train for more than a few seconds.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run every check of a notebook without a browser. Exit code 0 when all are solved, 2 when some are not."""

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import dis
 import types
 from collections.abc import Collection, Iterable
 
@@ -15,7 +16,7 @@ def called(objects: Iterable[object], names: Collection[str]) -> list[str]:
     found: set[str] = set()
     while codes:
         code = codes.pop()
-        found.update(code.co_names)
+        found.update(step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))  # `x.name` is another thing
         codes += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
     return [name for name in names if name in found]
 

@@ -175,8 +175,8 @@ def progress(total: int, quiet: bool):
         task = bar.add_task("grading", total=total, rate="")
 
         def advance(result: Any) -> None:
-            bar.update(task, advance=1, description=f"graded {escape(result.student)}")
-            done = bar.tasks[task]
-            bar.update(task, rate=f"{60 * done.completed / max(done.elapsed or 0.0, 1e-9):.0f} a minute")
+            so_far = bar.tasks[task]
+            rate = 60 * (so_far.completed + 1) / max(so_far.elapsed or 0.0, 1e-9)
+            bar.update(task, advance=1, description=f"graded {escape(result.student)}", rate=f"{rate:.0f} a minute")
 
         yield advance

@@ -20,6 +20,11 @@ def test_functions_methods_and_what_is_inside_them_are_looked_through():
     assert helpers.called([Model, outer, 3.0], ["softmax", "relu", "sigmoid"]) == ["softmax", "relu"]
 
 
+def test_a_method_of_the_same_name_is_another_thing():
+    assert helpers.called([lambda scores: scores.softmax(-1).relu], ["softmax", "relu"]) == []
+    assert helpers.named(["def f(scores): return scores.softmax(-1)"], ["softmax"]) == []
+
+
 def test_a_program_is_read_and_its_comments_are_not():
     assert helpers.named([PLAIN, "y = relu  # sigmoid"], ["relu", "sigmoid", "softmax"]) == ["relu", "softmax"]
     assert helpers.named(["def broken(:\n softmax"], ["softmax"]) == []
